@@ -1,0 +1,91 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// --- Guests: Embedded Swift for the host's own triple, linked static and freestanding. SwiftPM adds whole-module
+// compilation and leaves out the Swift runtime because of the `Embedded` feature.
+let guestSwift: [SwiftSetting] = [
+  .enableExperimentalFeature("Embedded"),
+  .enableExperimentalFeature("Extern"),
+  .unsafeFlags([
+    "-wmo", "-Osize", "-Xfrontend", "-disable-stack-protector", "-Xfrontend", "-function-sections",
+    "-Xcc", "-ffreestanding", "-Xcc", "-mno-red-zone", "-Xcc", "-fno-omit-frame-pointer",
+  ]),
+]
+let guestC: [CSetting] = [
+  .unsafeFlags([
+    "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-ffunction-sections", "-mno-red-zone",
+    "-fno-omit-frame-pointer", "-O2",
+  ])
+]
+// Coverage instruments guests too; their profile runtime would want a C library, so it is left dangling.
+let instrumented = Context.environment["EXO_COVERAGE"] != nil
+// No linker script, which SwiftPM would not track: lld's default layout gives page-separated R, RX and RW
+// segments. The Unicode archive is named relative to the compiler's own library path.
+let guestLink: [LinkerSetting] = [
+  .unsafeFlags(
+    [
+      "-use-ld=lld", "-Xclang-linker", "-nostdlib", "-Xclang-linker", "-static", "-Xclang-linker",
+      "-Wno-unused-command-line-argument", "-Xlinker", "--image-base=0x400000", "-Xlinker",
+      "--gc-sections", "-Xlinker", "-zmax-page-size=4096", "-Xlinker", "-zseparate-code", "-Xlinker",
+      "-znorelro", "-Xlinker", "--build-id=none", "-Xlinker",
+      "-l:../embedded/x86_64-unknown-linux-gnu/libswiftUnicodeDataTables.a",
+    ] + (instrumented ? ["-Xlinker", "--unresolved-symbols=ignore-all"] : []))
+]
+
+func guest(_ name: String, _ path: String) -> Target {
+  .executableTarget(
+    name: name, dependencies: ["LibOS", "GuestRuntime"], path: "guests/\(path)",
+    swiftSettings: guestSwift)
+}
+// Image target and folder. Few images: each costs build time, so related guests share one and are chosen by name.
+let guests = [guest("GuestHello", "hello"), guest("GuestBasics", "basics")]
+
+let hostSwift: [SwiftSetting] = [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
+let staticHost: [LinkerSetting] =
+  Context.environment["EXO_STATIC"] != nil ? [.unsafeFlags(["-static-executable"])] : []
+
+let package = Package(
+  name: "exo",
+  products: [
+    .library(name: "Exo", targets: ["Exo"]),
+    .library(name: "LibOS", targets: ["LibOS", "GuestRuntime"]),
+    .executable(name: "exorun", targets: ["exorun"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+  ],
+  targets: [
+    // Shared by both sides.
+    .target(name: "ExoABI"),
+    // The guest side.
+    .target(
+      name: "GuestRuntime", dependencies: ["ExoABI"], cSettings: guestC, linkerSettings: guestLink),
+    .target(name: "LibOS", dependencies: ["ExoABI", "GuestRuntime"], swiftSettings: guestSwift),
+  ] + guests + [
+    .plugin(
+      name: "StageGuests", capability: .buildTool(),
+      dependencies: guests.map { .target(name: $0.name) }),
+    .target(name: "ExoGuests", plugins: ["StageGuests"]),
+    // The exokernel.
+    .target(name: "CKVM"),
+    .target(name: "Nucleus", dependencies: ["ExoABI"]),
+    .target(
+      name: "Exo",
+      dependencies: [
+        "CKVM", "ExoABI", "Nucleus", .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: hostSwift),
+    // The command line.
+    .executableTarget(
+      name: "exorun",
+      dependencies: [
+        "Exo", "ExoGuests", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: hostSwift, linkerSettings: staticHost),
+    // The same LibOS sources for the host, through a link, so that tests compile the files a guest runs.
+    .target(name: "LibOSHost", dependencies: ["ExoABI"]),
+    .testTarget(name: "ABITests", dependencies: ["ExoABI", "Nucleus"]),
+    .testTarget(name: "ExoTests", dependencies: ["Exo", "ExoABI", "CKVM"]),
+    .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI"]),
+    .testTarget(name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoABI"]),
+  ])

@@ -1,0 +1,110 @@
+// The whole C surface to Linux that Swift cannot import directly: ioctls on KVM's three kinds of descriptor,
+// memory, event and futex calls, thread placement. No policy, no printing, no exit. Every function returns
+// a value >= 0, or -errno.
+#ifndef CKVM_H
+#define CKVM_H
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#pragma clang assume_nonnull begin
+
+// --- /dev/kvm
+int ckvm_open(const char *path);
+int ckvm_api_version(int kvm);
+int ckvm_check_extension(int kvm_or_vm, int capability);
+int ckvm_create_vm(int kvm);
+int ckvm_vcpu_map_size(int kvm);
+/// Fills at most `capacity` entries; returns how many.
+int ckvm_supported_cpuid(int kvm, struct kvm_cpuid_entry2 *entries, int capacity);
+extern const int ckvm_cap_user_memory, ckvm_cap_ioeventfd, ckvm_cap_sync_regs, ckvm_cap_immediate_exit,
+    ckvm_cap_readonly_mem, ckvm_cap_nr_memslots, ckvm_cap_nr_vcpus, ckvm_cap_max_vcpus, ckvm_cap_max_vcpu_id,
+    ckvm_cap_manual_dirty_log_protect2, ckvm_cap_irqchip, ckvm_cap_split_irqchip, ckvm_cap_irqfd,
+    ckvm_cap_signal_msi, ckvm_cap_xsave, ckvm_cap_xcrs, ckvm_cap_vcpu_events, ckvm_cap_debugregs,
+    ckvm_cap_tsc_control, ckvm_cap_get_tsc_khz, ckvm_cap_x86_user_space_msr, ckvm_cap_x86_msr_filter,
+    ckvm_cap_coalesced_mmio, ckvm_cap_x2apic_api, ckvm_cap_exception_payload;
+
+// --- VM
+int ckvm_create_vcpu(int vm, int id);
+int ckvm_set_memory(int vm, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t size, void *host);
+/// A store of `length` bytes at `gpa` signals `eventfd` without leaving the kernel; `remove` undoes it.
+int ckvm_ioeventfd(int vm, uint64_t gpa, uint32_t length, int eventfd, bool remove);
+int ckvm_clear_dirty_log(int vm, uint32_t slot, uint64_t first_page, uint32_t pages, const void *bitmap);
+int ckvm_get_dirty_log(int vm, uint32_t slot, void *bitmap);
+int ckvm_enable_manual_dirty_log(int vm);
+
+// --- vCPU
+int ckvm_run(int vcpu);
+int ckvm_get_registers(int vcpu, struct kvm_regs *registers);
+int ckvm_set_registers(int vcpu, const struct kvm_regs *registers);
+int ckvm_get_system_registers(int vcpu, struct kvm_sregs *registers);
+int ckvm_set_system_registers(int vcpu, const struct kvm_sregs *registers);
+int ckvm_set_cpuid(int vcpu, const struct kvm_cpuid_entry2 *entries, int count);
+int ckvm_get_msr(int vcpu, uint32_t index, uint64_t *value);
+int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value);
+int ckvm_set_xcr0(int vcpu, uint64_t value);
+int ckvm_get_xsave(int vcpu, struct kvm_xsave *state);
+int ckvm_set_xsave(int vcpu, const struct kvm_xsave *state);
+int ckvm_get_events(int vcpu, struct kvm_vcpu_events *events);
+int ckvm_set_events(int vcpu, const struct kvm_vcpu_events *events);
+int ckvm_set_debug_registers(int vcpu, const struct kvm_debugregs *registers);
+int ckvm_set_mp_state(int vcpu, uint32_t state);
+int ckvm_tsc_khz(int vcpu);
+/// The guest's time-stamp counter reads the host's plus `offset`.
+int ckvm_set_tsc_offset(int vcpu, uint64_t offset);
+
+// --- the run page, flattened: its unions are anonymous
+static inline uint32_t ckvm_exit_reason(const struct kvm_run *run) { return run->exit_reason; }
+static inline uint16_t ckvm_exit_port(const struct kvm_run *run) { return run->io.port; }
+static inline uint64_t ckvm_exit_mmio_address(const struct kvm_run *run) { return run->mmio.phys_addr; }
+static inline uint32_t ckvm_exit_mmio_length(const struct kvm_run *run) { return run->mmio.len; }
+static inline bool ckvm_exit_mmio_is_write(const struct kvm_run *run) { return run->mmio.is_write; }
+uint64_t ckvm_exit_mmio_data(const struct kvm_run *run);
+static inline uint32_t ckvm_exit_suberror(const struct kvm_run *run) { return run->internal.suberror; }
+static inline void ckvm_set_immediate_exit(struct kvm_run *run, uint8_t on) {
+  __atomic_store_n(&run->immediate_exit, on, __ATOMIC_SEQ_CST);
+}
+/// Which register sets KVM copies into the run page at each exit: 1 general, 2 system, 4 events.
+static inline void ckvm_sync_valid(struct kvm_run *run, uint64_t sets) { run->kvm_valid_regs = sets; }
+static inline void ckvm_sync_dirty(struct kvm_run *run, uint64_t sets) { run->kvm_dirty_regs = sets; }
+static inline struct kvm_regs *ckvm_sync_registers(struct kvm_run *run) { return &run->s.regs.regs; }
+static inline struct kvm_sregs *ckvm_sync_system_registers(struct kvm_run *run) { return &run->s.regs.sregs; }
+
+// --- memory
+/// A memory file of a size fixed by seals.
+int ckvm_memory_file(const char *name, uint64_t size);
+/// Maps `length` bytes of `fd` shared, at an address aligned to `alignment` (a power of two).
+void *_Nullable ckvm_map_shared(int fd, uint64_t length, uint64_t alignment, int *error);
+int ckvm_unmap(void *address, uint64_t length);
+/// Removes the translations of a range in this mapping and in the shadow or nested tables behind it; the
+/// file keeps the content (madvise MADV_DONTNEED on a shared mapping).
+int ckvm_drop_translations(void *address, uint64_t length);
+/// Frees the file's pages of a range; they read as zero afterwards.
+int ckvm_punch(int fd, uint64_t offset, uint64_t length);
+
+// --- waiting and waking
+int ckvm_eventfd(void);
+int ckvm_eventfd_signal(int fd);
+int ckvm_eventfd_drain(int fd);
+/// Sleeps while `*word == expected`; -ETIMEDOUT after `nanoseconds` (negative: no limit).
+int ckvm_futex_wait(const void *word, uint32_t expected, int64_t nanoseconds);
+int ckvm_futex_wake(const void *word, int count);
+
+// --- threads
+int ckvm_thread_id(void);
+/// Restricts the calling thread to one processor.
+int ckvm_pin_thread(int processor);
+/// Processors this process may use, lowest first; returns how many were written.
+int ckvm_allowed_processors(int *processors, int capacity);
+/// Installs the handler (empty) of the signal that brings a vCPU thread out of KVM_RUN.
+int ckvm_install_kick(void);
+int ckvm_kick_thread(int thread_id);
+
+// --- time
+uint64_t ckvm_monotonic(void);
+static inline uint64_t ckvm_tsc(void) { return __builtin_ia32_rdtsc(); }
+static inline void ckvm_pause(void) { __builtin_ia32_pause(); }
+
+#pragma clang assume_nonnull end
+#endif

@@ -1,0 +1,187 @@
+// The contract between the exokernel and its environments: layouts, numbers, errors. Both sides, the
+// assembly and the reference page come from this file and exo_calls.h; nothing else is shared.
+#ifndef EXO_ABI_H
+#define EXO_ABI_H
+
+#define EXO_ABI_VERSION 1
+#define EXO_PAGE_SIZE 4096
+#define EXO_PAGE_SHIFT 12
+
+// Segment selectors (SUBSTRATE: the layout Linux uses; PVM accepts no other).
+#define EXO_NUCLEUS_CS 0x10
+#define EXO_NUCLEUS_SS 0x18
+#define EXO_USER_SS 0x2b
+#define EXO_USER_CS 0x33
+#define EXO_TSS_SELECTOR 0x40
+#define EXO_ABSENT_SELECTOR 0x53  // a not-present data segment: the one way to raise #NP at ring 3
+
+// The nucleus, at the same linear address in every address space, supervisor and never writable there.
+#define EXO_NUCLEUS_BASE 0xffff800000000000
+#define EXO_NUCLEUS_TEXT (EXO_NUCLEUS_BASE + 0x0000)  // stubs, one frame for the whole machine
+#define EXO_NUCLEUS_DATA (EXO_NUCLEUS_BASE + 0x1000)  // per environment: GDT, TSS, return frames
+#define EXO_NUCLEUS_IDT (EXO_NUCLEUS_BASE + 0x2000)   // per environment
+#define EXO_NUCLEUS_GDT_OFFSET 0x000
+#define EXO_NUCLEUS_TSS_OFFSET 0x100
+#define EXO_NUCLEUS_RETURN_OFFSET 0x200  // five-word iretq frame of the #PF-with-address gate
+#define EXO_NUCLEUS_STUB_SIZE 16         // default exception stubs: vector = (rip - text) / 16
+#define EXO_NUCLEUS_PF_ADDRESS_STUB 0x200
+#define EXO_NUCLEUS_SYSCALL_STUB 0x240
+#define EXO_NUCLEUS_PROBE_STUB 0x280
+#define EXO_NUCLEUS_PORT 0xe0  // `out` to it from ring 0 ends the environment or reports a probe
+#define EXO_VECTOR_COUNT 32
+
+// The user half. An environment may map frames anywhere in it except over the kit.
+#define EXO_USER_LIMIT 0x0000800000000000
+#define EXO_USER_FLOOR 0x10000  // below: never mapped, so that null pointers fault
+#define EXO_KIT_BASE 0x00007fffff000000
+#define EXO_KIT_START (EXO_KIT_BASE + 0x0000)       // read-only: struct exo_start, struct exo_status
+#define EXO_KIT_MACHINE (EXO_KIT_BASE + 0x1000)     // read-only, one frame for all: struct exo_machine
+#define EXO_KIT_SUBMISSION (EXO_KIT_BASE + 0x2000)  // written by the environment
+#define EXO_KIT_COMPLETION (EXO_KIT_BASE + 0x3000)  // read-only, written by the exokernel
+#define EXO_KIT_TRAP (EXO_KIT_BASE + 0x4000)        // stacks of the nucleus's own gates, pinned
+#define EXO_KIT_DOORBELL (EXO_KIT_BASE + 0x5000)    // device page, see EXO_DOORBELL_*
+#define EXO_KIT_ARGUMENTS (EXO_KIT_BASE + 0x10000)  // read-only argument and environment strings
+#define EXO_KIT_ARGUMENT_PAGES 64
+#define EXO_KIT_END (EXO_KIT_BASE + 0x100000)
+#define EXO_STATUS_OFFSET 0x800  // struct exo_status within the start page
+#define EXO_STACK_TOP (EXO_KIT_BASE - 0x100000)
+#define EXO_STACK_PAGES 64
+
+// Interrupt stack table slots. 1 and 2 are the nucleus's; an environment binds the others by class.
+#define EXO_IST_NUCLEUS 1
+#define EXO_IST_DOUBLE_FAULT 2
+#define EXO_IST_PAGE_FAULT 3
+#define EXO_IST_FAULT 4
+#define EXO_IST_DEBUG 5
+#define EXO_IST_EVENT 6
+#define EXO_TRAP_NUCLEUS_TOP 0x800
+#define EXO_TRAP_DOUBLE_FAULT_TOP 0x1000
+#define EXO_EXCEPTION_PUSH 64  // most a delivery stores below a stack's top: frame, error code, address
+
+// Rights, of capabilities and mappings.
+#define EXO_READ 1
+#define EXO_WRITE 2
+#define EXO_EXECUTE 4
+
+// Page-table entries: software bits. Granted rights stay in the entry, so that lowering and restoring
+// protection needs no second authority check.
+#define EXO_PTE_GRANTED_READ (1ull << 9)
+#define EXO_PTE_GRANTED_WRITE (1ull << 10)
+#define EXO_PTE_GRANTED_EXECUTE (1ull << 11)
+#define EXO_PTE_PINNED (1ull << 52)
+
+// The doorbell page. Every other access to it is misuse.
+#define EXO_DOORBELL_WAKE 0    // 4-byte store: wakes a sleeping service thread without leaving the kernel
+#define EXO_DOORBELL_SERVE 8   // 4-byte store: leaves the guest; its own processor serves the ring
+#define EXO_DOORBELL_WAIT 16   // 4-byte store of a completion number: sleep until it has been posted
+
+// Who serves the ring now (exo_status.service), written by the exokernel only.
+#define EXO_SERVICE_POLLED 0  // a service thread is polling: nothing to do after a submission
+#define EXO_SERVICE_ASLEEP 1  // ring EXO_DOORBELL_WAKE after a submission
+#define EXO_SERVICE_EXIT 2    // no core to poll on: ring EXO_DOORBELL_SERVE after a submission
+
+#define EXO_RING_CAPACITY 64  // entries of 64 bytes: one page each way
+
+// Errors: a completion's result is negative. Numbers are Linux's, to be read with the same table.
+#define EXO_EPERM 1
+#define EXO_ENOENT 2
+#define EXO_EIO 5
+#define EXO_EBADF 9
+#define EXO_EAGAIN 11
+#define EXO_ENOMEM 12
+#define EXO_EFAULT 14
+#define EXO_EBUSY 16
+#define EXO_EEXIST 17
+#define EXO_EINVAL 22
+#define EXO_ENOSPC 28
+#define EXO_EPIPE 32
+#define EXO_ERANGE 34
+#define EXO_ENOSYS 38
+#define EXO_ESTALE 116
+#define EXO_EDQUOT 122
+
+#define EXO_FRAME_ANY 0xffffffffffffffff  // frame_allocate: any frame will do
+#define EXO_EXCEPTION_WITH_ADDRESS 1      // exception_bind, #PF only: deliver CR2 below the error code
+
+#define EXO_NOTE_NAME "Exo"  // ELF note that carries the ABI version: type 1, one 32-bit word
+#define EXO_NOTE_ABI 1
+
+#ifndef __ASSEMBLER__
+#include <stddef.h>
+#include <stdint.h>
+
+// One request. `sequence` is stored last, with release: it is what the server polls, so that a call moves
+// one cache line each way. It counts submissions from 1 and wraps; `consumed` is how many completions the
+// environment has taken, the server refuses to run more than a ring ahead of it.
+struct exo_submission {
+  uint64_t tag;
+  uint64_t arguments[5];
+  uint32_t call;
+  uint32_t reserved;
+  uint32_t consumed;
+  uint32_t sequence;
+};
+
+// One answer. `sequence` counts completions from 1 and is stored last.
+struct exo_completion {
+  uint64_t tag;
+  int64_t result;
+  uint64_t values[5];
+  uint32_t reserved;
+  uint32_t sequence;
+};
+
+// The first thing an environment reads: its address is in RDI at entry.
+struct exo_start {
+  uint32_t abi_version;
+  uint32_t environment;  // this environment's number
+  uint64_t submission_ring, completion_ring, doorbell, status, machine;
+  uint64_t stack_low, stack_top;
+  uint64_t argument_count, arguments;        // `arguments`: array of addresses of NUL-ended strings
+  uint64_t environment_count, environment_variables;
+  uint64_t features;      // EXO_FEATURE_*: the processor features that may be used; cpuid is not to be asked
+  uint64_t frame_limit;   // most frames this environment may hold
+  uint64_t image_end;     // first address past the image
+};
+
+// The line an environment reads after each submission. Written by the exokernel.
+struct exo_status {
+  uint32_t service;
+  uint32_t reserved;
+  uint64_t frames_held;
+};
+
+// Machine-wide facts, readable without a call. Nanoseconds of the monotonic clock are
+// clock_base + (((tsc - tsc_base) * clock_multiplier) >> 32).
+struct exo_machine {
+  uint64_t frames_total, frames_free;
+  uint64_t tsc_base, clock_base, clock_multiplier;
+  uint64_t memory_base;  // guest-physical address of frame 0
+};
+
+#define EXO_FEATURE_AVX 1
+#define EXO_FEATURE_AVX2 2
+#define EXO_FEATURE_AVX512 4
+#define EXO_FEATURE_FSGSBASE 8
+#define EXO_FEATURE_NATIVE_RING0 16
+
+_Static_assert(sizeof(struct exo_submission) == 64, "one cache line");
+_Static_assert(offsetof(struct exo_submission, sequence) == 60, "polled word ends the line");
+_Static_assert(sizeof(struct exo_completion) == 64, "one cache line");
+_Static_assert(offsetof(struct exo_completion, sequence) == 60, "polled word ends the line");
+_Static_assert(EXO_RING_CAPACITY * 64 == EXO_PAGE_SIZE, "a ring is one page");
+_Static_assert(sizeof(struct exo_start) <= EXO_STATUS_OFFSET, "start and status share a page");
+_Static_assert(EXO_TRAP_DOUBLE_FAULT_TOP == EXO_PAGE_SIZE, "trap page layout");
+
+// Swift sees the macros whose values are plain literals; the computed addresses come through here.
+static const uint64_t exo_kit_start = EXO_KIT_START, exo_kit_machine = EXO_KIT_MACHINE,
+                      exo_kit_submission = EXO_KIT_SUBMISSION, exo_kit_completion = EXO_KIT_COMPLETION,
+                      exo_kit_trap = EXO_KIT_TRAP, exo_kit_doorbell = EXO_KIT_DOORBELL,
+                      exo_kit_arguments = EXO_KIT_ARGUMENTS, exo_kit_end = EXO_KIT_END,
+                      exo_stack_top = EXO_STACK_TOP, exo_nucleus_base = EXO_NUCLEUS_BASE,
+                      exo_nucleus_text = EXO_NUCLEUS_TEXT, exo_nucleus_data = EXO_NUCLEUS_DATA,
+                      exo_nucleus_idt = EXO_NUCLEUS_IDT;
+#endif
+
+#include "exo_calls.h"
+#endif
