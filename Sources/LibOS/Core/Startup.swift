@@ -1,0 +1,31 @@
+#if hasFeature(Embedded)
+  import ExoABI
+  import GuestRuntime
+
+  /// The page the exokernel passed at entry: where the rings are, the arguments, the limits.
+  public enum Startup {
+    nonisolated(unsafe) static var address: UInt = 0
+
+    /// Valid from before `main` to the end.
+    public static var page: UnsafePointer<exo_start> {
+      UnsafePointer(bitPattern: address).unsafelyUnwrapped
+    }
+  }
+
+  @c(exo_guest_begin)
+  func beginGuest(_ start: UnsafePointer<exo_start>) {
+    // Another contract's rings cannot even be used to say so; the exokernel checks the image's note first.
+    if start.pointee.abi_version != UInt32(EXO_ABI_VERSION) { exo_trap() }
+    Startup.address = UInt(bitPattern: start)
+    attachRing(start)
+  }
+
+  @c(exo_guest_end)
+  func endGuest(_ status: Int32) -> Never { exit(status) }
+
+  /// Ends this environment after writing out what was printed. Its low eight bits are exorun's exit code.
+  public func exit(_ status: Int32) -> Never {
+    Console.flush()
+    Exocall.exit(status)
+  }
+#endif
