@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -212,6 +213,7 @@ int ckvm_futex_wake(const void *word, int count) {
 }
 
 int ckvm_thread_id(void) { return (int)syscall(SYS_gettid); }
+int ckvm_name_thread(const char *name) { return result(prctl(PR_SET_NAME, name, 0, 0, 0)); }
 int ckvm_pin_thread(int processor) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -227,6 +229,11 @@ int ckvm_allowed_processors(int *processors, int capacity) {
   return count;
 }
 
+int ckvm_host_features(void) {
+  return (__builtin_cpu_supports("avx") ? 1 : 0) | (__builtin_cpu_supports("avx2") ? 2 : 0) |
+         (__builtin_cpu_supports("avx512f") ? 4 : 0);
+}
+
 // A real-time signal, so that it is never one the embedding program uses by habit.
 static int kick_signal(void) { return SIGRTMIN + 3; }
 static void on_kick(int signal) { (void)signal; }
@@ -237,6 +244,20 @@ int ckvm_install_kick(void) {
 int ckvm_kick_thread(int thread_id) {
   return result(syscall(SYS_tgkill, getpid(), thread_id, kick_signal()));
 }
+
+// The kernel's own timer ids, which are small integers, rather than the C library's opaque ones.
+int ckvm_timer_create(void) {
+  struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = kick_signal()};
+  event._sigev_un._tid = ckvm_thread_id();
+  int id;
+  return syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &id) < 0 ? -errno : id;
+}
+int ckvm_timer_set(int timer, uint64_t nanoseconds) {
+  struct timespec step = {(time_t)(nanoseconds / 1000000000u), (long)(nanoseconds % 1000000000u)};
+  struct itimerspec spec = {step, step};
+  return result(syscall(SYS_timer_settime, timer, 0, &spec, NULL));
+}
+int ckvm_timer_delete(int timer) { return result(syscall(SYS_timer_delete, timer)); }
 
 uint64_t ckvm_monotonic(void) {
   struct timespec t;

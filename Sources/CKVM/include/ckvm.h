@@ -93,6 +93,8 @@ int ckvm_futex_wake(const void *word, int count);
 
 // --- threads
 int ckvm_thread_id(void);
+/// Names the calling thread, at most 15 bytes.
+int ckvm_name_thread(const char *name);
 /// Restricts the calling thread to one processor.
 int ckvm_pin_thread(int processor);
 /// Processors this process may use, lowest first; returns how many were written.
@@ -100,6 +102,14 @@ int ckvm_allowed_processors(int *processors, int capacity);
 /// Installs the handler (empty) of the signal that brings a vCPU thread out of KVM_RUN.
 int ckvm_install_kick(void);
 int ckvm_kick_thread(int thread_id);
+/// A timer that kicks the calling thread; returns its id.
+int ckvm_timer_create(void);
+/// Kicks every `nanoseconds` from now on, so that one kick that comes too early is not the last; 0 stops it.
+int ckvm_timer_set(int timer, uint64_t nanoseconds);
+int ckvm_timer_delete(int timer);
+
+/// What this processor and its kernel offer: bit 0 AVX, 1 AVX2, 2 AVX-512 F.
+int ckvm_host_features(void);
 
 // --- time
 uint64_t ckvm_monotonic(void);

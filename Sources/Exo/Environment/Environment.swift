@@ -1,0 +1,130 @@
+import CKVM
+import ExoABI
+import Synchronization
+
+/// An environment: an address space, what is bound for it, and its rings. Made by `Machine.launch`; it runs until it
+/// exits, faults, is ended or runs out of its time.
+public final class Environment: Sendable {
+  public let id: EnvironmentID
+  public let image: GuestImage
+  let machine: Machine
+  let processor: Processor
+  /// Guest-physical address of the page table's root.
+  let root: PhysicalAddress
+  let start: Frame
+  let trap: Frame
+  let latch: ExecutionLatch
+  let timeLimit: Duration?
+  /// Monotonic nanoseconds at which the time limit runs out, `UInt64.max` for none.
+  let deadline: UInt64
+
+  /// The exokernel's end of the rings: held by whoever serves them now.
+  let ring: Mutex<ExocallRing>
+  let console: Mutex<ConsoleQueue>
+  /// The number of the newest completion, for `isSatisfied` without the ring's lock.
+  let posted = Atomic<UInt32>(0)
+  /// Set when a console request had to wait.
+  let consolePending = Atomic<Bool>(false)
+
+  let scheduling = Mutex(Scheduling())
+  /// Set while it sleeps: whoever posts a completion looks here first.
+  let isWaiting = Atomic<Bool>(false)
+  private let ending = Mutex(Ending())
+  let endRequested = Atomic<Bool>(false)
+  let statistics = EnvironmentStatistics()
+
+  /// Where an environment stands with its processor.
+  struct Scheduling {
+    enum State { case runnable, waiting, ended }
+    var state = State.runnable
+    /// The completion it sleeps for.
+    var awaited: UInt32 = 0
+  }
+  private struct Ending {
+    var requested: Outcome?
+    var finished: Outcome?
+    var waiters: [CheckedContinuation<Outcome, Never>] = []
+  }
+
+  init(
+    id: EnvironmentID, image: GuestImage, machine: Machine, processor: Processor, shell: Shell,
+    latch: ExecutionLatch, console: Console, timeLimit: Duration?
+  ) {
+    self.id = id
+    self.image = image
+    self.machine = machine
+    self.processor = processor
+    self.latch = latch
+    self.timeLimit = timeLimit
+    root = shell.space.root.address
+    start = shell.start
+    trap = shell.trap
+    deadline = timeLimit.map { ckvm_monotonic() &+ $0.nanoseconds } ?? .max
+    ring = Mutex(
+      unsafe ExocallRing(
+        submissions: machine.memory.page(shell.submission),
+        completions: machine.memory.page(shell.completion)))
+    self.console = Mutex(ConsoleQueue(console))
+  }
+
+  /// Waits until the environment has ended and its frames are back with the machine.
+  public func outcome() async -> Outcome {
+    await withCheckedContinuation { continuation in
+      let finished: Outcome? = ending.withLock {
+        if $0.finished == nil { $0.waiters.append(continuation) }
+        return $0.finished
+      }
+      if let finished { continuation.resume(returning: finished) }
+    }
+  }
+
+  /// Ends the environment; no effect if it has ended.
+  public func kill() { requestEnd(.killed) }
+
+  /// The first reason counts. Whoever runs it takes it out of guest mode and finishes it.
+  func requestEnd(_ outcome: Outcome) {
+    let first = ending.withLock {
+      guard $0.requested == nil else { return false }
+      $0.requested = outcome
+      return true
+    }
+    guard first else { return }
+    endRequested.store(true, ordering: .sequentiallyConsistent)
+    latch.kick()
+    processor.wake(self)
+  }
+
+  /// Called once by the processor's thread, after the environment's bindings are broken.
+  func finish() {
+    scheduling.withLock { $0.state = .ended }
+    let (outcome, waiters) = ending.withLock { state in
+      let outcome = state.requested ?? .killed
+      state.finished = outcome
+      defer { state.waiters = [] }
+      return (outcome, state.waiters)
+    }
+    for waiter in waiters { waiter.resume(returning: outcome) }
+  }
+
+  // --- the line that tells the environment who serves its ring
+
+  func setService(_ mode: Int32) {
+    machine.memory.store32(
+      UInt32(mode), PhysicalAddress(start.address.value + UInt64(EXO_STATUS_OFFSET)))
+  }
+
+  /// Whether the completion with this number has been posted; wraps.
+  func isPosted(_ number: UInt32) -> Bool {
+    Int32(bitPattern: posted.load(ordering: .sequentiallyConsistent) &- number) >= 0
+  }
+}
+
+extension Duration {
+  /// Whole nanoseconds, clamped to what 64 bits hold; 0 if negative.
+  var nanoseconds: UInt64 {
+    let (seconds, attoseconds) = components
+    guard seconds >= 0, attoseconds >= 0 else { return 0 }
+    let (whole, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+    return overflow ? .max / 2 : whole &+ UInt64(attoseconds / 1_000_000_000)
+  }
+}

@@ -1,0 +1,115 @@
+import ExoABI
+
+/// Why an exocall was refused: the errno its completion carries.
+struct Refusal: Error, Hashable, Sendable {
+  let code: Int32
+  static let notPermitted = Refusal(code: EXO_EPERM)
+  static let absent = Refusal(code: EXO_ENOENT)
+  static let inputOutput = Refusal(code: EXO_EIO)
+  static let badCapability = Refusal(code: EXO_EBADF)
+  static let noMemory = Refusal(code: EXO_ENOMEM)
+  static let badAddress = Refusal(code: EXO_EFAULT)
+  static let busy = Refusal(code: EXO_EBUSY)
+  static let exists = Refusal(code: EXO_EEXIST)
+  static let invalid = Refusal(code: EXO_EINVAL)
+  static let brokenPipe = Refusal(code: EXO_EPIPE)
+  static let outOfRange = Refusal(code: EXO_ERANGE)
+  static let noSuchCall = Refusal(code: EXO_ENOSYS)
+  static let stale = Refusal(code: EXO_ESTALE)
+  static let quota = Refusal(code: EXO_EDQUOT)
+}
+
+/// A decoded request: every field was read once and has a valid form. What needs the machine's state to judge
+/// (who owns what) is for the one who carries it out.
+enum Exocall: Hashable, Sendable {
+  case null
+  case exit(status: UInt8)
+  case consoleWrite(address: GuestAddress, length: Int)
+  case consoleRead(address: GuestAddress, length: Int)
+  case frameAllocate(first: Frame?, count: Int)
+  case frameFree(capability: CapabilityHandle)
+  case map(capability: CapabilityHandle, offset: Int, address: GuestAddress, pages: Int, rights: Rights)
+  case unmap(address: GuestAddress, pages: Int)
+  case protect(address: GuestAddress, pages: Int, rights: Rights)
+  case clock
+  case exceptionBind(
+    vector: ExceptionVector, handler: GuestAddress, stackTop: GuestAddress, withAddress: Bool)
+  case exceptionUnbind(vector: ExceptionVector)
+
+  /// The most one console call moves: what a pipe takes without blocking.
+  static let consoleLimit = 4096
+  /// The most pages one call works on: bounds how long the exokernel's lock is held.
+  static let pageLimit = 1 << 16
+
+  init(_ submission: Submission) throws(Refusal) {
+    let (a, b, c, d, e) = submission.arguments
+    switch submission.call {
+    case EXO_CALL_null.rawValue: self = .null
+    case EXO_CALL_exit.rawValue: self = .exit(status: UInt8(truncatingIfNeeded: a))
+    case EXO_CALL_console_write.rawValue:
+      self = .consoleWrite(address: GuestAddress(a), length: try Self.consoleLength(b))
+    case EXO_CALL_console_read.rawValue:
+      self = .consoleRead(address: GuestAddress(a), length: try Self.consoleLength(b))
+    case EXO_CALL_frame_allocate.rawValue:
+      let first: Frame?
+      if a == UInt64(EXO_FRAME_ANY) {
+        first = nil
+      } else {
+        guard let number = UInt32(exactly: a) else { throw .invalid }
+        first = Frame(number)
+      }
+      self = .frameAllocate(first: first, count: try Self.pages(b))
+    case EXO_CALL_frame_free.rawValue: self = .frameFree(capability: CapabilityHandle(a))
+    case EXO_CALL_map.rawValue:
+      guard let offset = Int(exactly: b), offset <= 1 << 32 else { throw .outOfRange }
+      self = .map(
+        capability: CapabilityHandle(a), offset: offset, address: try Self.mappable(c, pages: d),
+        pages: try Self.pages(d), rights: try Self.rights(e))
+    case EXO_CALL_unmap.rawValue:
+      self = .unmap(address: try Self.mappable(a, pages: b), pages: try Self.pages(b))
+    case EXO_CALL_protect.rawValue:
+      self = .protect(
+        address: try Self.mappable(a, pages: b), pages: try Self.pages(b), rights: try Self.rights(c))
+    case EXO_CALL_clock.rawValue: self = .clock
+    case EXO_CALL_exception_bind.rawValue:
+      let vector = try Self.vector(a)
+      guard b < UInt64(EXO_USER_LIMIT), c <= UInt64(EXO_USER_LIMIT), c & 15 == 0 else { throw .badAddress }
+      // Push range wholly in the user half, outside the kit.
+      guard c >= UInt64(EXO_USER_FLOOR) + 4096, c <= exo_kit_start else { throw .badAddress }
+      guard d & ~UInt64(EXO_EXCEPTION_WITH_ADDRESS) == 0 else { throw .invalid }
+      let withAddress = d & UInt64(EXO_EXCEPTION_WITH_ADDRESS) != 0
+      guard !withAddress || vector == .pageFault else { throw .invalid }
+      self = .exceptionBind(
+        vector: vector, handler: GuestAddress(b), stackTop: GuestAddress(c), withAddress: withAddress)
+    case EXO_CALL_exception_unbind.rawValue: self = .exceptionUnbind(vector: try Self.vector(a))
+    default: throw .noSuchCall
+    }
+  }
+
+  private static func consoleLength(_ raw: UInt64) throws(Refusal) -> Int {
+    guard raw <= UInt64(consoleLimit) else { throw .invalid }
+    return Int(raw)
+  }
+  private static func pages(_ raw: UInt64) throws(Refusal) -> Int {
+    guard raw > 0, raw <= UInt64(pageLimit) else { throw .invalid }
+    return Int(raw)
+  }
+  private static func rights(_ raw: UInt64) throws(Refusal) -> Rights {
+    guard raw <= UInt64(Rights.all.rawValue) else { throw .invalid }
+    return Rights(rawValue: UInt32(raw))
+  }
+  private static func vector(_ raw: UInt64) throws(Refusal) -> ExceptionVector {
+    guard raw < 32, ExceptionVector(UInt8(raw)).isBindable else { throw .invalid }
+    return ExceptionVector(UInt8(raw))
+  }
+  /// Page aligned, in the user half, and clear of the kit.
+  private static func mappable(_ raw: UInt64, pages: UInt64) throws(Refusal) -> GuestAddress {
+    let address = GuestAddress(raw)
+    guard pages <= UInt64(pageLimit), AddressSpace.isUserRange(address, pages: Int(pages)) else {
+      throw .invalid
+    }
+    let end = raw + pages << 12
+    guard end <= exo_kit_start || raw >= exo_kit_end else { throw .invalid }
+    return address
+  }
+}

@@ -1,0 +1,118 @@
+import CKVM
+import ExoABI
+import Synchronization
+
+/// One request as it was read from the ring, once: the environment may change its entry while we look.
+struct Submission: Hashable, Sendable {
+  var tag: UInt64
+  var arguments: (UInt64, UInt64, UInt64, UInt64, UInt64)
+  var call: UInt32
+  var consumed: UInt32
+
+  static func == (a: Self, b: Self) -> Bool {
+    a.tag == b.tag && a.call == b.call && a.consumed == b.consumed && a.arguments == b.arguments
+  }
+  func hash(into hasher: inout Hasher) { hasher.combine(tag) }
+}
+
+/// An answer before it is posted.
+struct Completion: Sendable {
+  var tag: UInt64
+  var result: Int64
+  var values: (UInt64, UInt64) = (0, 0)
+}
+
+/// The exokernel's end of an environment's submission and completion rings.
+///
+///     environment                                exokernel
+///     fill slot (n-1) % 64                       poll slot (next-1) % 64
+///     store sequence = n, release   ---------->  sequence == next?  read the entry once, next += 1
+///     poll slot (m-1) % 64          <----------  store sequence = m, release; posted = m
+///
+/// Invariants: both cursors are private; a submission is taken only if its number is exactly the next; at most a
+/// ring's worth of completions is ever posted beyond what the environment says it has consumed, and what it says
+/// moves forward only. One server at a time: the owner serialises calls (`ExocallServer`).
+@safe struct ExocallRing: ~Copyable {
+  // Invariant: both pages belong to kit frames that stay bound until the environment has ended and its server is gone.
+  private let submissions: UnsafeMutableRawPointer
+  private let completions: UnsafeMutableRawPointer
+  private static var capacity: UInt32 { UInt32(EXO_RING_CAPACITY) }
+
+  /// The number of the submission that comes next, from 1.
+  private(set) var next: UInt32 = 1
+  /// The number of the newest completion posted.
+  private(set) var posted: UInt32 = 0
+  /// How many completions the environment says it has taken.
+  private(set) var consumed: UInt32 = 0
+  /// Submissions taken and not yet answered.
+  var outstanding: UInt32 { next &- 1 &- posted }
+
+  init(submissions: UnsafeMutableRawPointer, completions: UnsafeMutableRawPointer) {
+    unsafe self.submissions = submissions
+    unsafe self.completions = completions
+  }
+
+  private func slot(_ base: UnsafeMutableRawPointer, _ sequence: UInt32) -> UnsafeMutableRawPointer {
+    unsafe base + Int((sequence &- 1) % Self.capacity) * 64
+  }
+  private func sequenceWord(_ slot: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Atomic<UInt32>> {
+    unsafe (slot + 60).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+
+  /// Whether a submission, or a misuse, waits to be taken.
+  var hasWork: Bool {
+    unsafe sequenceWord(slot(submissions, next)).pointee.load(ordering: .acquiring) != previousLap
+  }
+  /// What the next slot's sequence reads until the environment submits.
+  private var previousLap: UInt32 { next > Self.capacity ? next &- Self.capacity : 0 }
+
+  /// Takes the next submission. Nil if there is none.
+  mutating func take() throws(RingMisuse) -> Submission? {
+    let entry = unsafe slot(submissions, next)
+    let sequence = unsafe sequenceWord(entry).pointee.load(ordering: .acquiring)
+    if sequence == previousLap { return nil }
+    guard sequence == next else { throw .sequence(found: sequence, expected: next) }
+    let raw = unsafe entry.load(as: exo_submission.self)
+    let ahead = raw.consumed &- consumed
+    guard ahead <= posted &- consumed else {
+      throw .consumedRunsBackOrAhead(found: raw.consumed, posted: posted)
+    }
+    consumed = raw.consumed
+    guard next &- consumed <= Self.capacity else { throw .completionsNotConsumed(submission: next) }
+    next &+= 1
+    return Submission(tag: raw.tag, arguments: raw.arguments, call: raw.call, consumed: raw.consumed)
+  }
+
+  /// Posts an answer. Never more than there are unanswered submissions, so the slot is free.
+  mutating func post(_ completion: Completion) {
+    precondition(outstanding > 0, "a completion without a submission")
+    posted &+= 1
+    let entry = unsafe slot(completions, posted)
+    unsafe entry.storeBytes(of: completion.tag, toByteOffset: 0, as: UInt64.self)
+    unsafe entry.storeBytes(of: completion.result, toByteOffset: 8, as: Int64.self)
+    unsafe entry.storeBytes(of: completion.values.0, toByteOffset: 16, as: UInt64.self)
+    unsafe entry.storeBytes(of: completion.values.1, toByteOffset: 24, as: UInt64.self)
+    unsafe sequenceWord(entry).pointee.store(posted, ordering: .releasing)
+  }
+}
+
+/// How an environment broke the ring's protocol: it is ended, for nothing it says can be trusted to be in step.
+public enum RingMisuse: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The next slot held neither its number nor that of the lap before.
+  case sequence(found: UInt32, expected: UInt32)
+  /// The count of consumed completions went back, or past what has been posted.
+  case consumedRunsBackOrAhead(found: UInt32, posted: UInt32)
+  /// More than a ring of submissions without taking completions.
+  case completionsNotConsumed(submission: UInt32)
+
+  public var description: String {
+    switch self {
+    case .sequence(let found, let expected):
+      "submission ring: sequence \(found) where \(expected) comes next"
+    case .consumedRunsBackOrAhead(let found, let posted):
+      "submission ring: says \(found) completions were consumed, \(posted) have been posted"
+    case .completionsNotConsumed(let submission):
+      "submission ring: submission \(submission) without room for its completion"
+    }
+  }
+}

@@ -1,0 +1,130 @@
+import CKVM
+import ExoABI
+
+/// Serving a ring: decode, then carry out, then answer. Any thread may do it; the ring's lock makes it one at a time.
+extension Environment {
+  /// Serves what is there, at most one ring's worth so that others get their turn. Returns whether there was
+  /// anything.
+  @discardableResult
+  func serveRing() -> Bool {
+    guard !endRequested.load(ordering: .relaxed) else { return false }
+    return ring.withLock { ring in
+      var served = 0
+      do throws(RingMisuse) {
+        while served < Int(EXO_RING_CAPACITY), let submission = try ring.take() {
+          served += 1
+          serve(submission, &ring)
+        }
+      } catch {
+        requestEnd(.misused(.ring(error)))
+      }
+      return served > 0
+    }
+  }
+
+  private func serve(_ submission: Submission, _ ring: inout ExocallRing) {
+    do throws(Refusal) {
+      let call = try Exocall(submission)
+      count(submission.call)
+      if let completion = try carryOut(call, tag: submission.tag) { post(completion, &ring) }
+    } catch {
+      statistics.update { $0.refused += 1 }
+      post(Completion(tag: submission.tag, result: -Int64(error.code)), &ring)
+    }
+  }
+
+  private func count(_ call: UInt32) {
+    // `null` is the call whose cost is measured; it is counted by its ring number instead.
+    guard call != EXO_CALL_null.rawValue else { return }
+    statistics.update { $0.exocalls[Int(call)] += 1 }
+  }
+
+  private func post(_ completion: Completion, _ ring: inout ExocallRing) {
+    ring.post(completion)
+    posted.store(ring.posted, ordering: .sequentiallyConsistent)
+    processor.completionPosted(self)
+  }
+
+  /// Carries a decoded call out. Nil if its completion comes later.
+  private func carryOut(_ call: Exocall, tag: UInt64) throws(Refusal) -> Completion? {
+    switch call {
+    case .null: return Completion(tag: tag, result: 0)
+    case .clock: return Completion(tag: tag, result: Int64(bitPattern: ckvm_monotonic()))
+    case .exit(let status):
+      requestEnd(.exited(status: status))
+      return nil
+    case .consoleWrite(let address, let length):
+      let bytes = try copyIn(address, length)
+      console.withLock { $0.write(tag: tag, bytes) }
+      consolePending.store(true, ordering: .relaxed)
+      return nil
+    case .consoleRead(let address, let length):
+      try machine.withKernel { (kernel) throws(Refusal) in
+        guard
+          kernel.domains[id]?.shell.space.allows(.write, address, count: length, memory: kernel.memory)
+            ?? false
+        else { throw .badAddress }
+      }
+      try console.withLock { (console) throws(Refusal) in
+        try console.read(tag: tag, into: address, length: length)
+      }
+      consolePending.store(true, ordering: .relaxed)
+      return nil
+    default:
+      return try machine.withKernel { (kernel) throws(Refusal) in
+        try kernel.carryOut(call, tag: tag, for: id)
+      }
+    }
+  }
+
+  private func copyIn(_ address: GuestAddress, _ count: Int) throws(Refusal) -> [UInt8] {
+    try machine.withKernel { (kernel) throws(Refusal) in
+      var bytes: [UInt8] = []
+      guard
+        kernel.domains[id]?.shell.space.copyIn(address, count: count, memory: kernel.memory, to: &bytes)
+          ?? false
+      else { throw .badAddress }
+      return bytes
+    }
+  }
+
+  /// Does what the console can do now and posts the answers. Returns what is still to be waited for.
+  func advanceConsole() {
+    guard consolePending.load(ordering: .relaxed), !endRequested.load(ordering: .relaxed) else { return }
+    ring.withLock { ring in
+      let answers = console.withLock { console in
+        let answers = console.advance()
+        consolePending.store(!console.isIdle, ordering: .relaxed)
+        return answers
+      }
+      for answer in answers {
+        switch answer {
+        case .result(let tag, let result): post(Completion(tag: tag, result: result), &ring)
+        case .bytes(let tag, let address, let bytes):
+          let written = machine.withKernel { kernel in
+            kernel.domains[id]?.shell.space.copyOut(bytes[...], to: address, memory: kernel.memory) ?? false
+          }
+          post(
+            Completion(tag: tag, result: written ? Int64(bytes.count) : -Int64(EXO_EFAULT)), &ring)
+        }
+      }
+    }
+  }
+}
+
+extension Kernel {
+  /// The calls that change who may do what.
+  mutating func carryOut(_ call: Exocall, tag: UInt64, for id: EnvironmentID) throws(Refusal) -> Completion {
+    switch call {
+    case .unmap(let address, let pages): try unmap(address, pages: pages, in: id)
+    case .protect(let address, let pages, let rights):
+      try protect(address, pages: pages, rights: rights, in: id)
+    case .exceptionBind(let vector, let handler, let stackTop, let withAddress):
+      try bindException(
+        vector, handler: handler, stackTop: stackTop, withAddress: withAddress, in: id)
+    case .exceptionUnbind(let vector): try unbindException(vector, in: id)
+    default: throw .noSuchCall
+    }
+    return Completion(tag: tag, result: 0)
+  }
+}

@@ -1,0 +1,139 @@
+import CKVM
+import ExoABI
+import Glibc
+import Synchronization
+
+/// The thread that serves rings so that environments need not leave guest mode for an exocall. It polls while there
+/// is work and sleeps when there has been none for a while; each environment's status line says which, so that a
+/// sleeping service is woken by the doorbell. It also waits for consoles and watches time limits.
+final class ServiceThread: Sendable {
+  /// Whether rings are polled: with no processor of the host to spare, environments are served at their exits.
+  let polls: Bool
+  private let served = Mutex(Served())
+  private let version = Atomic<UInt64>(0)
+  private let doorbell: Descriptor
+  private let control: Descriptor
+  private let thread = Mutex<HostThread?>(nil)
+
+  private struct Served {
+    var environments: [Environment] = []
+    var isStopping = false
+  }
+
+  /// How long it polls after the last work: about what a sleep and its wake-up cost together.
+  static let idleWindow: UInt64 = 200_000
+
+  init(polls: Bool) throws(HostError) {
+    self.polls = polls
+    doorbell = Descriptor(try check("eventfd", ckvm_eventfd()))
+    control = Descriptor(try check("eventfd", ckvm_eventfd()))
+  }
+
+  /// The descriptor that a store to the doorbell signals.
+  var doorbellDescriptor: CInt { doorbell.number }
+
+  func start(hostProcessor: Int?) throws(HostError) {
+    let started = try HostThread(name: "exo-service") { [self] in
+      if let hostProcessor { _ = ckvm_pin_thread(CInt(hostProcessor)) }
+      run()
+    }
+    thread.withLock { $0 = started }
+  }
+  func stop() {
+    served.withLock { $0.isStopping = true }
+    notify()
+    thread.withLock { $0 }?.join()
+  }
+
+  func add(_ environment: Environment) {
+    environment.setService(polls ? EXO_SERVICE_POLLED : EXO_SERVICE_EXIT)
+    served.withLock { $0.environments.append(environment) }
+    notify()
+  }
+  func remove(_ environment: Environment) {
+    served.withLock { $0.environments.removeAll { $0.id == environment.id } }
+    version.add(1, ordering: .releasing)
+  }
+  /// Makes it look at everything again.
+  func notify() {
+    version.add(1, ordering: .releasing)
+    _ = ckvm_eventfd_signal(control.number)
+  }
+
+  // --- the loop
+
+  private func run() {
+    var seen: UInt64 = .max
+    var environments: [Environment] = []
+    var lastWork = ckvm_monotonic()
+    var rounds: UInt32 = 0
+    while true {
+      let now = version.load(ordering: .acquiring)
+      if now != seen {
+        seen = now
+        let (current, isStopping) = served.withLock { ($0.environments, $0.isStopping) }
+        if isStopping { return }
+        environments = current
+        lastWork = ckvm_monotonic()
+      }
+      var worked = false
+      if polls { for environment in environments where environment.serveRing() { worked = true } }
+      for environment in environments where environment.consolePending.load(ordering: .relaxed) {
+        environment.advanceConsole()
+      }
+      rounds &+= 1
+      if worked {
+        lastWork = ckvm_monotonic()
+      } else if !polls || rounds % 64 == 0 {
+        let time = ckvm_monotonic()
+        endOverdue(environments, at: time)
+        if !polls || time &- lastWork > Self.idleWindow {
+          sleep(environments)
+          lastWork = ckvm_monotonic()
+        }
+      }
+      ckvm_pause()
+    }
+  }
+
+  private func endOverdue(_ environments: [Environment], at time: UInt64) {
+    for environment in environments where environment.deadline <= time {
+      environment.requestEnd(.timeLimit(environment.timeLimit ?? .zero))
+    }
+  }
+
+  /// Announces the sleep, looks once more, and sleeps until a doorbell, a console, a limit or a notice.
+  private func sleep(_ environments: [Environment]) {
+    if polls {
+      for environment in environments { environment.setService(EXO_SERVICE_ASLEEP) }
+      // An environment stores its submission, then reads the status; we store the status, then read submissions.
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
+    }
+    defer { if polls { for environment in environments { environment.setService(EXO_SERVICE_POLLED) } } }
+    if polls {
+      var worked = false
+      for environment in environments where environment.serveRing() { worked = true }
+      if worked { return }
+    }
+    var waits = [
+      pollfd(fd: control.number, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: doorbell.number, events: Int16(POLLIN), revents: 0),
+    ]
+    var deadline = UInt64.max
+    for environment in environments {
+      deadline = min(deadline, environment.deadline)
+      if environment.consolePending.load(ordering: .relaxed) {
+        waits += environment.console.withLock { $0.interests }
+      }
+    }
+    var timeout: CInt = -1
+    if deadline != .max {
+      let now = ckvm_monotonic()
+      // Rounded up, so that it does not wake a moment too early and spin.
+      timeout = deadline > now ? CInt(clamping: (deadline - now + 999_999) / 1_000_000) : 0
+    }
+    _ = unsafe poll(&waits, nfds_t(waits.count), timeout)
+    _ = ckvm_eventfd_drain(control.number)
+    _ = ckvm_eventfd_drain(doorbell.number)
+  }
+}

@@ -1,0 +1,126 @@
+import ExoABI
+
+/// Why an environment could not be made from an image.
+public enum LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The machine, or the limit set, has too few frames for the image, its stack and its arguments.
+  case outOfMemory(neededFrames: Int, available: Int)
+  /// Arguments and environment variables together are longer than the argument pages.
+  case argumentsTooLong(bytes: Int, limit: Int)
+  /// A NUL byte inside an argument or a variable.
+  case argumentWithNUL(index: Int)
+  /// The machine has been shut down.
+  case machineStopped
+  case host(HostError)
+
+  public var description: String {
+    switch self {
+    case .outOfMemory(let needed, let available):
+      "the guest needs \(needed) frames of memory to start and \(available) are free; give it more with --memory"
+    case .argumentsTooLong(let bytes, let limit):
+      "arguments and environment take \(bytes) bytes, at most \(limit) fit"
+    case .argumentWithNUL(let index): "argument \(index) contains a NUL byte"
+    case .machineStopped: "the machine has been shut down"
+    case .host(let error): error.description
+    }
+  }
+}
+
+/// What an environment is made from.
+struct DomainRequest {
+  let id: EnvironmentID
+  let image: GuestImage
+  let arguments: [String]
+  let variables: [String]
+  let frameLimit: Int
+  let features: UInt64
+  let latch: ExecutionLatch
+}
+
+extension Kernel {
+  /// Builds an environment's address space: kit, image, stack, arguments.
+  mutating func createDomain(_ request: DomainRequest) throws(LaunchError) {
+    let arguments = try ArgumentBlock(arguments: request.arguments, variables: request.variables)
+    let imagePages = request.image.segments.reduce(0) { $0 + $1.pageCount }
+    let needed = imagePages + Int(EXO_STACK_PAGES) + arguments.pages
+    let available = min(frames.freeCount, request.frameLimit)
+    func outOfMemory() -> LaunchError { .outOfMemory(neededFrames: needed + 16, available: available) }
+    guard needed <= available else { throw outOfMemory() }
+    let shell: Shell
+    do { shell = try takeShell() } catch { throw outOfMemory() }
+    domains[request.id] = Domain(shell: shell, latch: request.latch, frameLimit: request.frameLimit)
+    do {
+      for segment in request.image.segments {
+        try populate(
+          request.id, at: segment.address, pages: segment.pageCount, rights: segment.rights,
+          content: request.image.bytes[segment.fileRange], offset: segment.contentOffset)
+      }
+      let stackLow = GuestAddress(exo_stack_top - UInt64(EXO_STACK_PAGES) << 12)
+      try populate(request.id, at: stackLow, pages: Int(EXO_STACK_PAGES), rights: [.read, .write])
+      try populate(
+        request.id, at: GuestAddress(exo_kit_arguments), pages: arguments.pages, rights: .read,
+        content: arguments.bytes[...], offset: 0)
+      writeStartPage(request, arguments: arguments, shell: domains[request.id]!.shell)
+    } catch {
+      destroyDomain(request.id)
+      throw outOfMemory()
+    }
+  }
+
+  /// New frames, filled and mapped at consecutive pages. Pages at the kit are granted nothing that could be restored.
+  private mutating func populate(
+    _ id: EnvironmentID, at start: GuestAddress, pages: Int, rights: Rights,
+    content: ArraySlice<UInt8> = [], offset: Int = 0
+  ) throws(Refusal) {
+    var page = 0
+    while page < pages {
+      let run = try allocateRun(upTo: pages - page, for: id)
+      for i in 0..<run.count {
+        try mapPage(
+          run.first.advanced(by: i), at: start.advanced(byPages: page + i), rights: rights,
+          granted: rights, in: id)
+      }
+      // The part of the content that falls into this run.
+      let low = max(page << 12, offset)
+      let high = min((page + run.count) << 12, offset + content.count)
+      if low < high {
+        let from = content.startIndex + low - offset
+        memory.write(
+          content[from..<from + high - low],
+          at: PhysicalAddress(run.first.address.value + UInt64(low - page << 12)))
+      }
+      page += run.count
+    }
+  }
+
+  private func writeStartPage(_ request: DomainRequest, arguments: ArgumentBlock, shell: Shell) {
+    memory.write(
+      exo_start(
+        abi_version: UInt32(EXO_ABI_VERSION), environment: request.id.number,
+        submission_ring: exo_kit_submission, completion_ring: exo_kit_completion,
+        doorbell: exo_kit_doorbell, status: exo_kit_start + UInt64(EXO_STATUS_OFFSET),
+        machine: exo_kit_machine, stack_low: exo_stack_top - UInt64(EXO_STACK_PAGES) << 12,
+        stack_top: exo_stack_top, argument_count: UInt64(request.arguments.count),
+        arguments: exo_kit_arguments, environment_count: UInt64(request.variables.count),
+        environment_variables: exo_kit_arguments + UInt64(request.arguments.count) * 8,
+        features: request.features, frame_limit: UInt64(request.frameLimit),
+        image_end: request.image.end.value),
+      at: shell.start.address)
+    publishStatus(shell, framesHeld: domains[request.id]!.framesHeld)
+  }
+
+  /// Breaks every binding of an environment whose vCPU has left guest mode for good. Its frames have no owner after
+  /// this; its shell serves the next one.
+  mutating func destroyDomain(_ id: EnvironmentID) {
+    guard let domain = domains[id] else { return }
+    for stack in domain.exceptionStacks.values { for frame in stack.frames { frames.unpin(frame) } }
+    releaseEverything(of: id)
+    domains[id] = nil
+    shells.append(domain.shell)
+    reclaim()
+  }
+
+  func publishStatus(_ shell: Shell, framesHeld: Int) {
+    memory.store(
+      UInt64(framesHeld), PhysicalAddress(shell.start.address.value + UInt64(EXO_STATUS_OFFSET) + 8))
+  }
+}

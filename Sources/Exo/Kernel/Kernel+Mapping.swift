@@ -1,0 +1,100 @@
+import ExoABI
+
+extension Kernel {
+  /// Binds a frame at a page of an environment. Authority was checked by the caller.
+  mutating func mapPage(
+    _ frame: Frame, at address: GuestAddress, rights: Rights, granted: Rights, in id: EnvironmentID
+  ) throws(Refusal) {
+    guard var domain = domains[id] else { throw .absent }
+    var tables: [Frame] = []
+    let slot = domain.shell.space.makeSlot(of: address, in: memory) {
+      guard let (frame, _) = frames.allocate(upTo: 1, kind: .pageTable, owner: id) else { return nil }
+      tables.append(frame)
+      return frame
+    }
+    // Tables made on the way stay with the shell even when the last one could not be had.
+    if !tables.isEmpty {
+      domains[id] = domain
+      publishFreeCount()
+    }
+    guard let slot else { throw .noMemory }
+    guard !memory.entry(at: slot).isMapped else { throw .exists }
+    memory.store(PageTableEntry(frame.address, rights: rights, granted: granted).bits, slot)
+    frames.addMapping(.init(environment: id, address: address), to: frame)
+  }
+
+  /// Clears the entry of a page and returns what it was. The translation must be dropped after.
+  @discardableResult
+  func clearEntry(at address: GuestAddress, in space: AddressSpace) -> PageTableEntry {
+    guard let slot = space.slot(of: address, in: memory) else { return .empty }
+    return PageTableEntry(bits: memory.exchange(slot, PageTableEntry.empty.bits))
+  }
+
+  /// Unbinds pages. Absent pages are passed over; pinned ones refuse the whole range before anything is changed.
+  mutating func unmap(_ address: GuestAddress, pages: Int, in id: EnvironmentID) throws(Refusal) {
+    guard let domain = domains[id] else { throw .absent }
+    try refusePinned(address, pages: pages, in: domain)
+    var dropped: [Frame] = []
+    for page in 0..<pages {
+      let at = address.advanced(byPages: page)
+      let entry = clearEntry(at: at, in: domain.shell.space)
+      guard entry.isMapped, let frame = frame(at: entry.address) else { continue }
+      frames.removeMapping(.init(environment: id, address: at), from: frame)
+      if entry.isPresent { dropped.append(frame) }
+    }
+    forEachRun(of: dropped) { first, count in dropTranslations(first, count: count) }
+  }
+
+  /// Lowers or restores the rights of pages that are bound, within what was granted when they were.
+  mutating func protect(
+    _ address: GuestAddress, pages: Int, rights: Rights, in id: EnvironmentID
+  ) throws(Refusal) {
+    guard let domain = domains[id] else { throw .absent }
+    try refusePinned(address, pages: pages, in: domain)
+    let space = domain.shell.space
+    for page in 0..<pages {
+      let entry = space.entry(of: address.advanced(byPages: page), in: memory)
+      guard entry.isMapped else { throw .absent }
+      guard rights.isSubset(of: entry.granted) else { throw .notPermitted }
+    }
+    var lowered: [Frame] = []
+    for page in 0..<pages {
+      guard let slot = space.slot(of: address.advanced(byPages: page), in: memory) else { continue }
+      let before = memory.updateEntry(at: slot) { $0.with(rights: rights) }
+      if !before.rights.isSubset(of: rights), let frame = frame(at: before.address) { lowered.append(frame) }
+    }
+    forEachRun(of: lowered) { first, count in dropTranslations(first, count: count) }
+  }
+
+  private func refusePinned(_ address: GuestAddress, pages: Int, in domain: Domain) throws(Refusal) {
+    guard !domain.exceptionStacks.isEmpty else { return }
+    for page in 0..<pages {
+      let entry = domain.shell.space.entry(of: address.advanced(byPages: page), in: memory)
+      if entry.isPinned { throw .busy }
+    }
+  }
+
+  /// The frame at a physical address; nil if no memory is there.
+  func frame(at address: PhysicalAddress) -> Frame? {
+    guard memory.contains(address, count: 4096) else { return nil }
+    return Frame(UInt32((address.value - PhysicalAddress.memoryBase) >> 12))
+  }
+
+  /// Unmaps all of a dead environment's pages but the kit's and retires the frames it held.
+  mutating func releaseEverything(of id: EnvironmentID) {
+    guard let domain = domains[id] else { return }
+    var found: [(GuestAddress, PageTableEntry)] = []
+    domain.shell.space.forEachMappedPage(in: memory) { address, entry, slot in
+      guard frame(at: entry.address).map({ frames.kind(of: $0) == .data }) ?? false else { return }
+      memory.store(PageTableEntry.empty.bits, slot)
+      found.append((address, entry))
+    }
+    var foreign: [Frame] = []
+    for (address, entry) in found {
+      guard let frame = frame(at: entry.address) else { continue }
+      frames.removeMapping(.init(environment: id, address: address), from: frame)
+      if frames.owner(of: frame) != id { foreign.append(frame) }
+    }
+    forEachRun(of: foreign) { first, count in dropTranslations(first, count: count) }
+  }
+}

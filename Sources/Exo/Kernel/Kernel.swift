@@ -1,0 +1,82 @@
+import ExoABI
+
+/// Everything about authority and memory, behind the machine's one lock (`Machine.kernel`). It knows frames,
+/// address spaces, bindings and who holds what; it runs nothing.
+///
+/// Lock order: an environment's ring, then the kernel, then a console or a processor's queue.
+struct Kernel: ~Copyable {
+  let memory: PhysicalMemory
+  var frames: FrameTable
+  /// What is bound for each environment that lives.
+  var domains: [EnvironmentID: Domain] = [:]
+  /// Address spaces of environments that ended, for the next ones: see `Shell`.
+  var shells: [Shell] = []
+  /// Frames nobody owns and some vCPU may still see.
+  var retired: [RetiredFrame] = []
+  private var lastEnvironment: UInt32 = 0
+
+  /// The frame with the ring-0 stubs, and the one that all environments may read.
+  let nucleusText: Frame
+  let machinePage: Frame
+
+  /// Throws if the memory is too small for even that.
+  init(memory: PhysicalMemory) throws(MachineError) {
+    var frames = FrameTable(count: memory.frameCount)
+    guard let fixed = frames.allocate(upTo: 2, kind: .nucleus, owner: EnvironmentID(0)), fixed.count == 2
+    else { throw .badMemorySize(bytes: memory.size, limit: Machine.memoryLimit) }
+    self.memory = memory
+    self.frames = frames
+    nucleusText = fixed.first
+    machinePage = fixed.first.advanced(by: 1)
+    NucleusText.write(to: nucleusText, in: memory)
+    publishFreeCount()
+  }
+
+  mutating func newEnvironmentID() -> EnvironmentID {
+    lastEnvironment += 1
+    return EnvironmentID(lastEnvironment)
+  }
+
+  // --- the page that every environment may read
+
+  private func machineField(_ offset: Int) -> PhysicalAddress {
+    PhysicalAddress(machinePage.address.value + UInt64(offset))
+  }
+  func publishFreeCount() {
+    memory.store(UInt64(frames.freeCount), machineField(8))
+  }
+  func publishMachine(clock: ClockBase) {
+    memory.write(
+      exo_machine(
+        frames_total: UInt64(frames.count), frames_free: UInt64(frames.freeCount), tsc_base: clock.tsc,
+        clock_base: clock.nanoseconds, clock_multiplier: clock.multiplier,
+        memory_base: PhysicalAddress.memoryBase),
+      at: machinePage.address)
+  }
+}
+
+/// What the exokernel has bound for one environment.
+struct Domain {
+  var shell: Shell
+  /// Keeps its vCPU out of guest mode while a gate changes or a frame leaves.
+  let latch: ExecutionLatch
+  /// Most frames it may hold, tables and kit not counted.
+  let frameLimit: Int
+  var framesHeld = 0
+  var framesPeak = 0
+  /// Bound vectors by interrupt stack slot, and each slot's top.
+  var exceptionStacks: [Int: ExceptionStack] = [:]
+}
+
+/// An interrupt stack in use. Its frames are pinned while any vector is bound to it.
+struct ExceptionStack {
+  var top: GuestAddress
+  var vectors: Set<ExceptionVector> = []
+  var frames: [Frame] = []
+}
+
+struct RetiredFrame {
+  let frame: Frame
+  /// Whose vCPU may still hold a translation to it.
+  let seenBy: [ExecutionLatch]
+}

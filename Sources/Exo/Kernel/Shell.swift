@@ -1,0 +1,94 @@
+import ExoABI
+
+/// What every environment has before it has anything of its own: page tables, the nucleus's data pages, and the
+/// kit (start page, rings, trap page).
+///
+/// A shell is never taken apart: when its environment ends, the leaf entries outside the kit are cleared, and the
+/// tables, with the links between them, serve the next environment. KVM's shadow pages follow a table's links, and
+/// nothing short of dropping all of them makes it forget a link that the host changed; with links that never change
+/// there is nothing to forget. It also makes a new environment cheap.
+struct Shell: Sendable {
+  var space: AddressSpace
+  let tables: NucleusTables
+  let start: Frame
+  let submission: Frame
+  let completion: Frame
+  let trap: Frame
+
+  /// The kit's pages and what the environment may do with them.
+  fileprivate var kitPages: [(address: UInt64, frame: Frame, rights: Rights)] {
+    [
+      (exo_kit_start, start, .read), (exo_kit_submission, submission, [.read, .write]),
+      (exo_kit_completion, completion, .read), (exo_kit_trap, trap, [.read, .write]),
+    ]
+  }
+}
+
+extension Kernel {
+  /// Where the doorbell page lies: no memory is behind it.
+  static var doorbell: PhysicalAddress { PhysicalAddress(0xd000_0000) }
+
+  /// A clean shell, used before or new.
+  mutating func takeShell() throws(Refusal) -> Shell {
+    let shell: Shell
+    if let used = shells.popLast() { shell = used } else { shell = try makeShell() }
+    shell.tables.initialize(in: memory)
+    for frame in [shell.start, shell.submission, shell.completion, shell.trap] { memory.zero(frame) }
+    return shell
+  }
+
+  private mutating func makeShell() throws(Refusal) -> Shell {
+    let nobody = EnvironmentID(0)
+    var taken: [Frame] = []
+    // Never seen by a vCPU, so no protocol; but free frames are clean.
+    func give(back frames: inout FrameTable) {
+      for frame in taken {
+        memory.zero(frame)
+        frames.release(frame)
+      }
+    }
+    func one(_ kind: FrameTable.Kind) -> Frame? {
+      guard let (frame, _) = frames.allocate(upTo: 1, kind: kind, owner: nobody) else { return nil }
+      taken.append(frame)
+      return frame
+    }
+    guard let root = one(.pageTable), let data = one(.nucleus), let idt = one(.nucleus),
+      let start = one(.kit), let submission = one(.kit), let completion = one(.kit), let trap = one(.kit)
+    else {
+      give(back: &frames)
+      throw .noMemory
+    }
+    var shell = Shell(
+      space: AddressSpace(root: root), tables: NucleusTables(data: data, idt: idt), start: start,
+      submission: submission, completion: completion, trap: trap)
+    let nucleus: [(UInt64, Frame, executable: Bool)] = [
+      (exo_nucleus_text, nucleusText, true), (exo_nucleus_data, data, false), (exo_nucleus_idt, idt, false),
+    ]
+    var entries = nucleus.map {
+      (GuestAddress($0.0), PageTableEntry(nucleus: $0.1.address, executable: $0.executable))
+    }
+    for page in shell.kitPages {
+      entries.append(
+        (GuestAddress(page.address), Self.kitEntry(page.frame.address, page.rights)))
+    }
+    entries.append((GuestAddress(exo_kit_machine), Self.kitEntry(machinePage.address, .read)))
+    entries.append((GuestAddress(exo_kit_doorbell), Self.kitEntry(Self.doorbell, [.read, .write])))
+    for (address, entry) in entries {
+      guard
+        let slot = shell.space.makeSlot(of: address, in: memory, newTable: { one(.pageTable) })
+      else {
+        give(back: &frames)
+        throw .noMemory
+      }
+      memory.store(entry.bits, slot)
+    }
+    return shell
+  }
+
+  /// Kit pages are the exokernel's to bind: pinned, and with no grant an environment could restore.
+  private static func kitEntry(_ address: PhysicalAddress, _ rights: Rights) -> PageTableEntry {
+    var entry = PageTableEntry(address, rights: rights, granted: [])
+    entry.bits |= PageTableEntry.pinned
+    return entry
+  }
+}

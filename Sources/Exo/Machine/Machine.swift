@@ -1,0 +1,219 @@
+import CKVM
+import ExoABI
+import Logging
+import Synchronization
+
+/// One virtual machine, its memory and its processors, shared out among environments.
+///
+///     let machine = try Machine()
+///     let image = try GuestImage(name: "hello", bytes: bytes)
+///     let environment = try machine.launch(image, arguments: ["hello"], console: .standard)
+///     print(await environment.outcome())
+///
+/// Its threads hold it alive; `stop` ends them.
+public final class Machine: Sendable {
+  public struct Configuration: Sendable {
+    /// Bytes of memory, a whole number of 4 KiB pages.
+    public var memory: UInt64 = 64 << 20
+    /// Processors to run environments on; at most what the host lets this process use.
+    public var processors = 1
+    public var device = "/dev/kvm"
+    public var logger = Logger(label: "exo")
+    public init() {}
+  }
+
+  let memory: PhysicalMemory
+  let hardware: Hardware
+  let service: ServiceThread
+  let processors: [Processor]
+  private let kernel: Mutex<Kernel>
+  private let lifecycle = Mutex(Lifecycle())
+  public let configuration: Configuration
+  private let startup: [(step: String, nanoseconds: UInt64)]
+
+  private struct Lifecycle {
+    var environments: [EnvironmentID: Environment] = [:]
+    var isStopped = false
+    var launches = 0
+  }
+
+  /// Most bytes a machine may have: half of what frame numbers and the smallest physical address width allow.
+  static let memoryLimit: UInt64 = 16 << 30
+
+  /// Makes the machine and starts its threads.
+  public init(_ configuration: Configuration = Configuration()) throws(MachineError) {
+    var clock = StepClock()
+    let kvm = try Self.openDevice(configuration.device)
+    clock.mark("device")
+    guard configuration.memory >= 1 << 20, configuration.memory & 0xfff == 0,
+      configuration.memory <= Self.memoryLimit, configuration.memory <= hostMemory()
+    else {
+      throw .badMemorySize(bytes: configuration.memory, limit: min(Self.memoryLimit, hostMemory()))
+    }
+    do {
+      let vm = Descriptor(try check("KVM_CREATE_VM", ckvm_create_vm(kvm.number)))
+      clock.mark("vm")
+      let memory = try PhysicalMemory(size: configuration.memory)
+      try check(
+        "KVM_SET_USER_MEMORY_REGION",
+        unsafe ckvm_set_memory(
+          vm.number, 0, 0, PhysicalAddress.memoryBase, memory.size, memory.slotAddress))
+      clock.mark("memory")
+      try check("sigaction", ckvm_install_kick())
+      let hosts = Self.hostProcessors()
+      let count = max(1, min(configuration.processors, hosts.count))
+      // Polling needs a processor that no environment runs on.
+      let service = try ServiceThread(polls: count < hosts.count)
+      try check(
+        "KVM_IOEVENTFD",
+        ckvm_ioeventfd(
+          vm.number, Kernel.doorbell.value + UInt64(EXO_DOORBELL_WAKE), 4, service.doorbellDescriptor,
+          false))
+      hardware = try Hardware(kvm: kvm, vm: vm)
+      var kernel: Kernel
+      do { kernel = try Kernel(memory: memory) } catch { throw error }
+      kernel.publishMachine(clock: ClockBase(frequency: try Self.tscFrequency(hardware)))
+      self.memory = memory
+      self.service = service
+      self.configuration = configuration
+      processors = (0..<count).map { Processor(number: $0, hostProcessor: hosts[$0]) }
+      self.kernel = Mutex(kernel)
+      clock.mark("kernel")
+      for processor in processors { try processor.start(hardware) }
+      try service.start(hostProcessor: hosts.count > count ? hosts[count] : nil)
+      clock.mark("threads")
+      startup = clock.steps
+    } catch let error as HostError {
+      throw .host(error)
+    } catch let error as MachineError {
+      throw error
+    } catch {
+      throw .missingCapability("\(error)")
+    }
+  }
+
+  private static func openDevice(_ path: String) throws(MachineError) -> Descriptor {
+    let result = unsafe path.withCString { unsafe ckvm_open($0) }
+    switch -result {
+    case EXO_ENOENT, 6 /* ENXIO */, 19 /* ENODEV */: throw .noKVM(path: path)
+    case EXO_EPERM, 13 /* EACCES */: throw .permissionDenied(path: path)
+    default: break
+    }
+    guard result >= 0 else { throw .host(HostError("opening \(path)", result)) }
+    let kvm = Descriptor(result)
+    let version = ckvm_api_version(kvm.number)
+    guard version == 12 else { throw version < 0 ? .noKVM(path: path) : .wrongVersion(Int(version)) }
+    let needed: [(CInt, String)] = [
+      (ckvm_cap_user_memory, "user memory"), (ckvm_cap_ioeventfd, "ioeventfd"),
+      (ckvm_cap_sync_regs, "synchronised registers"), (ckvm_cap_immediate_exit, "immediate exit"),
+    ]
+    for (capability, name) in needed where ckvm_check_extension(kvm.number, capability) <= 0 {
+      throw .missingCapability(name)
+    }
+    return kvm
+  }
+
+  /// The host processors this process may use.
+  private static func hostProcessors() -> [Int] {
+    var numbers = [CInt](repeating: 0, count: 1024)
+    let count = unsafe ckvm_allowed_processors(&numbers, 1024)
+    return count > 0 ? numbers.prefix(Int(count)).map(Int.init) : [0]
+  }
+
+  // --- environments
+
+  /// Makes an environment from an image and starts it.
+  ///
+  /// - Parameters:
+  ///   - arguments: the first is by custom the guest's name.
+  ///   - variables: `NAME=value` each.
+  ///   - memory: most bytes of frames it may hold; all of the machine's if nil.
+  ///   - timeLimit: counted from now.
+  public func launch(
+    _ image: GuestImage, arguments: [String], variables: [String] = [], memory limit: UInt64? = nil,
+    console: Console = Console(), timeLimit: Duration? = nil
+  ) throws(LaunchError) -> Environment {
+    var clock = StepClock()
+    let latch = ExecutionLatch()
+    let number = lifecycle.withLock { state -> Int? in
+      guard !state.isStopped else { return nil }
+      state.launches += 1
+      return state.launches
+    }
+    guard let number else { throw .machineStopped }
+    let processor = processors[(number - 1) % processors.count]
+    let features = hardware.features
+    let (id, shell) = try withKernel { (kernel) throws(LaunchError) in
+      let id = kernel.newEnvironmentID()
+      try kernel.createDomain(
+        DomainRequest(
+          id: id, image: image, arguments: arguments, variables: variables,
+          frameLimit: min(kernel.frames.count, Int(clamping: (limit ?? .max) >> 12)), features: features,
+          latch: latch))
+      guard let domain = kernel.domains[id] else { throw .machineStopped }
+      return (id, domain.shell)
+    }
+    let environment = Environment(
+      id: id, image: image, machine: self, processor: processor, shell: shell, latch: latch,
+      console: console, timeLimit: timeLimit)
+    lifecycle.withLock { $0.environments[id] = environment }
+    clock.mark("environment")
+    let steps = (number == 1 ? startup : []) + clock.steps
+    environment.statistics.update { $0.startup = steps }
+    service.add(environment)
+    processor.enqueue(environment)
+    configuration.logger.debug("launched \(image.name) as \(id) on processor \(processor.number)")
+    return environment
+  }
+
+  /// Called by the processor's thread when an environment's vCPU has left guest mode for good.
+  func retire(_ environment: Environment) {
+    service.remove(environment)
+    // Whoever serves its ring at this moment finishes first.
+    environment.ring.withLock { _ in }
+    let peak = withKernel { kernel in
+      let peak = kernel.domains[environment.id]?.framesPeak ?? 0
+      kernel.destroyDomain(environment.id)
+      return peak
+    }
+    environment.statistics.update { $0.framesPeak = peak }
+    lifecycle.withLock { $0.environments[environment.id] = nil }
+    configuration.logger.debug("\(environment.id) has ended")
+  }
+
+  /// Ends every environment and the machine's threads. Returns when all have ended.
+  public func stop() {
+    let environments = lifecycle.withLock { state in
+      state.isStopped = true
+      return Array(state.environments.values)
+    }
+    for environment in environments { environment.kill() }
+    for processor in processors { processor.stop() }
+    service.stop()
+  }
+
+  /// What this KVM is, once the first environment has run.
+  public var substrate: Substrate? { hardware.substrate }
+
+  /// Frames that nobody owns and that may be allocated now.
+  public var freeFrames: Int { withKernel { $0.frames.freeCount } }
+
+  /// The lock on authority and memory.
+  func withKernel<R, E: Error>(_ body: (inout Kernel) throws(E) -> R) throws(E) -> R {
+    let result: Result<R, E> = kernel.withLock { kernel in
+      do throws(E) { return .success(try body(&kernel)) } catch { return .failure(error) }
+    }
+    return try result.get()
+  }
+}
+
+/// Names and times the steps of something that happens once.
+struct StepClock {
+  private(set) var steps: [(step: String, nanoseconds: UInt64)] = []
+  private var last = ckvm_monotonic()
+  mutating func mark(_ step: String) {
+    let now = ckvm_monotonic()
+    steps.append((step, now &- last))
+    last = now
+  }
+}

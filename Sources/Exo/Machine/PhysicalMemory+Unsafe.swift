@@ -1,0 +1,124 @@
+import CKVM
+import Glibc
+import Synchronization
+
+/// The machine's memory: a sealed file mapped twice. KVM's slots sit behind one mapping, whose translations the
+/// exokernel drops to take a page away; the exokernel's own accesses go through the other, which never changes.
+///
+/// Every access is checked against the size. Words that the hardware or another thread may write at the same
+/// time are read and written atomically.
+@safe final class PhysicalMemory: @unchecked Sendable {
+  // Invariant: both mappings cover `size` bytes of `file` from construction to deinit; the pointers never change.
+  private let file: Descriptor
+  private let slot: UnsafeMutableRawPointer
+  private let alias: UnsafeMutableRawPointer
+  let size: UInt64
+  var frameCount: Int { Int(size >> 12) }
+
+  init(size: UInt64) throws(HostError) {
+    let file = Descriptor(try check("memfd_create", ckvm_memory_file("exo-memory", size)))
+    var error: CInt = 0
+    guard let slot = unsafe ckvm_map_shared(file.number, size, 2 << 20, &error) else {
+      throw HostError("mmap of \(size) bytes", -error)
+    }
+    guard let alias = unsafe ckvm_map_shared(file.number, size, 2 << 20, &error) else {
+      unsafe ckvm_unmap(slot, size)
+      throw HostError("mmap of \(size) bytes", -error)
+    }
+    self.file = file
+    unsafe self.slot = slot
+    unsafe self.alias = alias
+    self.size = size
+  }
+
+  deinit {
+    unsafe ckvm_unmap(slot, size)
+    unsafe ckvm_unmap(alias, size)
+  }
+
+  /// Host address behind KVM's slot, for KVM_SET_USER_MEMORY_REGION.
+  var slotAddress: UnsafeMutableRawPointer { unsafe slot }
+
+  /// The address of `count` bytes at a physical address.
+  private func pointer(_ address: PhysicalAddress, _ count: Int) -> UnsafeMutableRawPointer {
+    let offset = address.value &- PhysicalAddress.memoryBase
+    precondition(offset < size && UInt64(count) <= size - offset, "physical address out of range")
+    return unsafe alias + Int(offset)
+  }
+
+  /// Whether the whole range is memory of this machine.
+  func contains(_ address: PhysicalAddress, count: Int) -> Bool {
+    let offset = address.value &- PhysicalAddress.memoryBase
+    return offset < size && UInt64(count) <= size - offset
+  }
+
+  // --- words shared with the hardware or another thread
+
+  private func word(_ address: PhysicalAddress) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    precondition(address.value & 7 == 0, "misaligned word")
+    // Bound for the lifetime of the mapping; Atomic<UInt64> has the layout of UInt64.
+    return unsafe pointer(address, 8).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
+  func load(_ address: PhysicalAddress) -> UInt64 {
+    unsafe word(address).pointee.load(ordering: .acquiring)
+  }
+  func store(_ value: UInt64, _ address: PhysicalAddress) {
+    unsafe word(address).pointee.store(value, ordering: .releasing)
+  }
+  /// Returns whether the word held `expected` and now holds `desired`, and what it held.
+  func compareExchange(_ address: PhysicalAddress, expected: UInt64, desired: UInt64) -> (
+    exchanged: Bool, original: UInt64
+  ) {
+    unsafe word(address).pointee.compareExchange(
+      expected: expected, desired: desired, ordering: .acquiringAndReleasing)
+  }
+  func exchange(_ address: PhysicalAddress, _ value: UInt64) -> UInt64 {
+    unsafe word(address).pointee.exchange(value, ordering: .acquiringAndReleasing)
+  }
+  private func half(_ address: PhysicalAddress) -> UnsafeMutablePointer<Atomic<UInt32>> {
+    precondition(address.value & 3 == 0, "misaligned word")
+    return unsafe pointer(address, 4).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+  func load32(_ address: PhysicalAddress) -> UInt32 {
+    unsafe half(address).pointee.load(ordering: .acquiring)
+  }
+  func store32(_ value: UInt32, _ address: PhysicalAddress) {
+    unsafe half(address).pointee.store(value, ordering: .releasing)
+  }
+
+  // --- bytes
+
+  func write(_ bytes: UnsafeRawBufferPointer, at address: PhysicalAddress) {
+    guard bytes.count > 0 else { return }
+    unsafe pointer(address, bytes.count).copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
+  }
+  func write(_ bytes: ArraySlice<UInt8>, at address: PhysicalAddress) {
+    unsafe bytes.withUnsafeBytes { unsafe write($0, at: address) }
+  }
+  func write<T: BitwiseCopyable>(_ value: T, at address: PhysicalAddress) {
+    unsafe withUnsafeBytes(of: value) { unsafe write($0, at: address) }
+  }
+  func read(_ address: PhysicalAddress, into bytes: UnsafeMutableRawBufferPointer) {
+    guard bytes.count > 0 else { return }
+    unsafe bytes.baseAddress!.copyMemory(from: pointer(address, bytes.count), byteCount: bytes.count)
+  }
+  func appendBytes(_ address: PhysicalAddress, count: Int, to bytes: inout [UInt8]) {
+    unsafe bytes.append(contentsOf: UnsafeRawBufferPointer(start: pointer(address, count), count: count))
+  }
+  func zero(_ frame: Frame) {
+    unsafe pointer(frame.address, 4096).initializeMemory(as: UInt8.self, repeating: 0, count: 4096)
+  }
+
+  /// The page of a frame, for the owner of a ring in it. The pointer lives as long as this object.
+  func page(_ frame: Frame) -> UnsafeMutableRawPointer { unsafe pointer(frame.address, 4096) }
+
+  // --- taking pages away
+
+  /// Makes the hardware forget every translation to these frames, whoever holds it. The content stays.
+  /// SUBSTRATE: the only operation that does so after a page-table entry was cleared or lowered.
+  func dropTranslations(_ first: Frame, count: Int) throws(HostError) {
+    let offset = UInt64(first.number) << 12
+    precondition(offset < size && UInt64(count) << 12 <= size - offset, "frame out of range")
+    try check("madvise", unsafe ckvm_drop_translations(slot + Int(offset), UInt64(count) << 12))
+  }
+}

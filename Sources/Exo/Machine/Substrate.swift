@@ -1,0 +1,40 @@
+import CKVM
+import ExoABI
+
+/// What kind of virtual machine this KVM gives, by measurement. A model name would not tell: the same processor runs
+/// under both kinds.
+public struct Substrate: Hashable, Sendable {
+  public enum Kind: String, Hashable, Sendable {
+    /// Ring 0 of the guest is carried out instruction by instruction by the host (PVM).
+    case interpreted
+    /// Ring 0 of the guest runs on the processor (VT-x, AMD-V).
+    case native
+  }
+  public let kind: Kind
+  /// What one ring-0 instruction takes, in cycles of the time-stamp counter.
+  public let ring0Cycles: Double
+
+  /// An instruction that takes this many cycles is not run by a processor.
+  static let interpretedThreshold = 100.0
+
+  /// Runs the nucleus's probe stub: 32 instructions between two readings of the clock.
+  static func measure(
+    _ vcpu: borrowing VCPU, root: PhysicalAddress, control: ControlState
+  ) throws(HostError) -> Substrate {
+    try vcpu.reset(
+      root: root, entry: GuestAddress(exo_nucleus_text + UInt64(EXO_NUCLEUS_PROBE_STUB)),
+      stack: GuestAddress(exo_kit_trap + UInt64(EXO_TRAP_NUCLEUS_TOP)), argument: GuestAddress(0),
+      control: control, ring: 0)
+    while true {
+      switch try vcpu.enter() {
+      case .interrupted: continue
+      case .io(port: UInt16(EXO_NUCLEUS_PORT)):
+        let registers = vcpu.registers
+        let elapsed = UInt32(truncatingIfNeeded: registers.rax) &- UInt32(truncatingIfNeeded: registers.rsi)
+        let cycles = Double(elapsed) / 32
+        return Substrate(kind: cycles > interpretedThreshold ? .interpreted : .native, ring0Cycles: cycles)
+      default: throw HostError("the substrate probe did not come back", -5)
+      }
+    }
+  }
+}

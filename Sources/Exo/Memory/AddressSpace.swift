@@ -1,0 +1,133 @@
+import ExoABI
+
+/// The page table of one environment: four levels, 4 KiB pages. It only walks and builds; who may map what is
+/// decided before (`Kernel+Memory`), and taking translations out of the hardware is done after.
+struct AddressSpace: Sendable {
+  let root: Frame
+  /// Frames of the tables themselves, the root first: given back when the environment ends.
+  private(set) var tables: [Frame]
+
+  init(root: Frame) {
+    self.root = root
+    tables = [root]
+  }
+
+  /// User half, below the kit's end or within it, and canonical.
+  static func isUserRange(_ address: GuestAddress, pages: Int) -> Bool {
+    guard address.isPageAligned, pages > 0, UInt64(pages) <= EXO_USER_PAGES else { return false }
+    let start = address.value
+    let (end, overflow) = start.addingReportingOverflow(UInt64(pages) << 12)
+    return !overflow && start >= UInt64(EXO_USER_FLOOR) && end <= UInt64(EXO_USER_LIMIT)
+  }
+  private static let EXO_USER_PAGES = UInt64(EXO_USER_LIMIT) >> 12
+
+  private static func index(_ address: GuestAddress, level: Int) -> UInt64 {
+    address.value >> (12 + 9 * UInt64(level)) & 511
+  }
+
+  /// Where the entry of a page lies, if the tables above it exist.
+  func slot(of address: GuestAddress, in memory: PhysicalMemory) -> PhysicalAddress? {
+    var table = root.address
+    for level in [3, 2, 1] {
+      let entry = memory.entry(at: PhysicalAddress(table.value + Self.index(address, level: level) * 8))
+      guard entry.isPresent else { return nil }
+      table = entry.address
+    }
+    return PhysicalAddress(table.value + Self.index(address, level: 0) * 8)
+  }
+
+  /// The entry of a page; empty if there is none.
+  func entry(of address: GuestAddress, in memory: PhysicalMemory) -> PageTableEntry {
+    guard let slot = slot(of: address, in: memory) else { return .empty }
+    return memory.entry(at: slot)
+  }
+
+  /// Where the entry of a page lies, making the tables above it from `newTable`. Nil when that runs out.
+  mutating func makeSlot(
+    of address: GuestAddress, in memory: PhysicalMemory, newTable: () -> Frame?
+  ) -> PhysicalAddress? {
+    let user = address.value < UInt64(EXO_USER_LIMIT)
+    var table = root.address
+    for level in [3, 2, 1] {
+      let slot = PhysicalAddress(table.value + Self.index(address, level: level) * 8)
+      let entry = memory.entry(at: slot)
+      if entry.isPresent {
+        table = entry.address
+      } else {
+        guard let frame = newTable() else { return nil }
+        tables.append(frame)
+        memory.store(PageTableEntry(table: frame.address, user: user).bits, slot)
+        table = frame.address
+      }
+    }
+    return PhysicalAddress(table.value + Self.index(address, level: 0) * 8)
+  }
+
+  /// Calls `body` with every page of the user half that is bound to something, in order of address, and where its
+  /// entry lies.
+  func forEachMappedPage(
+    in memory: PhysicalMemory, _ body: (GuestAddress, PageTableEntry, _ slot: PhysicalAddress) -> Void
+  ) {
+    func visit(_ table: PhysicalAddress, level: UInt64, base: UInt64, entries: UInt64) {
+      for index in 0..<entries {
+        let slot = PhysicalAddress(table.value + index * 8)
+        let entry = memory.entry(at: slot)
+        let address = base + index << (12 + 9 * level)
+        if level == 0 {
+          if entry.isMapped { body(GuestAddress(address), entry, slot) }
+        } else if entry.isPresent {
+          visit(entry.address, level: level - 1, base: address, entries: 512)
+        }
+      }
+    }
+    visit(root.address, level: 3, base: 0, entries: 256)
+  }
+
+  /// Copies `count` bytes of the environment's memory, which it must be able to read at this moment, to the end of
+  /// `bytes`. False, with what was copied so far removed, if a page is absent.
+  func copyIn(
+    _ address: GuestAddress, count: Int, memory: PhysicalMemory, to bytes: inout [UInt8]
+  ) -> Bool {
+    let before = bytes.count
+    let complete = forEachPiece(address, count: count, memory: memory, needing: .read) { physical, _, piece in
+      memory.appendBytes(physical, count: piece, to: &bytes)
+    }
+    if !complete { bytes.removeSubrange(before...) }
+    return complete
+  }
+
+  /// Copies bytes into the environment's memory, which it must be able to write at this moment.
+  func copyOut(_ bytes: ArraySlice<UInt8>, to address: GuestAddress, memory: PhysicalMemory) -> Bool {
+    forEachPiece(address, count: bytes.count, memory: memory, needing: .write) { physical, offset, piece in
+      let start = bytes.startIndex + offset
+      memory.write(bytes[start..<start + piece], at: physical)
+    }
+  }
+
+  /// Whether every byte of the range is in memory that the environment has these rights to at this moment.
+  func allows(_ rights: Rights, _ address: GuestAddress, count: Int, memory: PhysicalMemory) -> Bool {
+    forEachPiece(address, count: count, memory: memory, needing: rights) { _, _, _ in }
+  }
+
+  private func forEachPiece(
+    _ address: GuestAddress, count: Int, memory: PhysicalMemory, needing rights: Rights,
+    _ body: (PhysicalAddress, _ offset: Int, _ count: Int) -> Void
+  ) -> Bool {
+    guard count >= 0, UInt64(count) <= UInt64(EXO_USER_LIMIT), address.value < UInt64(EXO_USER_LIMIT),
+      UInt64(count) <= UInt64(EXO_USER_LIMIT) - address.value
+    else { return false }
+    var done = 0
+    while done < count {
+      let at = GuestAddress(address.value + UInt64(done))
+      let page = entry(of: GuestAddress(at.value & ~0xfff), in: memory)
+      // The doorbell is mapped but is no memory.
+      guard page.rights.isSuperset(of: rights), memory.contains(page.address, count: 4096) else {
+        return false
+      }
+      let piece = min(count - done, 4096 - at.pageOffset)
+      body(PhysicalAddress(page.address.value + UInt64(at.pageOffset)), done, piece)
+      done += piece
+    }
+    return true
+  }
+}

@@ -1,0 +1,198 @@
+/// Who owns each frame of the machine and where it is mapped.
+///
+/// The inverted page map: for every frame, each (environment, address) that maps it, so that the exokernel can
+/// take the frame back from all of them.
+struct FrameTable {
+  /// What a frame is now. A change of type goes through `free`.
+  enum Kind: UInt8, Sendable { case free, data, pageTable, nucleus, kit, retiring }
+
+  struct Mapping: Hashable, Sendable {
+    var environment: EnvironmentID
+    var address: GuestAddress
+  }
+
+  private struct Entry {
+    var kind = Kind.free
+    var owner = EnvironmentID(0)
+    /// How many bindings need the frame to stay where it is (exception stacks, rings).
+    var pins: UInt32 = 0
+    /// Head of the list of mappings in `nodes`, -1 for none.
+    var firstMapping: Int32 = -1
+  }
+  private struct Node {
+    var mapping: Mapping
+    var next: Int32
+  }
+
+  let count: Int
+  private(set) var freeCount: Int
+  // Entries exist up to the highest frame ever used, so that a large machine costs nothing to start.
+  private var entries: [Entry] = []
+  private var nodes: [Node] = []
+  private var freeNode: Int32 = -1
+  // One bit a frame, set while free.
+  private var freeBits: [UInt64]
+  private var hint = 0
+
+  init(count: Int) {
+    self.count = count
+    freeCount = count
+    freeBits = [UInt64](repeating: .max, count: (count + 63) / 64)
+    if count % 64 != 0 { freeBits[freeBits.count - 1] = (1 << UInt64(count % 64)) - 1 }
+  }
+
+  func isFree(_ frame: Frame) -> Bool {
+    let n = Int(frame.number)
+    return n < count && freeBits[n >> 6] >> UInt64(n & 63) & 1 == 1
+  }
+
+  private mutating func entry(_ frame: Frame) -> Int {
+    let n = Int(frame.number)
+    precondition(n < count, "frame out of range")
+    while entries.count <= n { entries.append(Entry()) }
+    return n
+  }
+
+  // --- allocation
+
+  /// Takes up to `wanted` frames that lie side by side: the first free run that is long enough, else the longest
+  /// seen. Nil when nothing is free.
+  mutating func allocate(
+    upTo wanted: Int, kind: Kind, owner: EnvironmentID
+  ) -> (first: Frame, count: Int)? {
+    guard freeCount > 0, wanted > 0 else { return nil }
+    guard let run = findRun(wanted) else { return nil }
+    for n in run { take(Frame(UInt32(n)), kind: kind, owner: owner) }
+    hint = run.upperBound
+    return (Frame(UInt32(run.lowerBound)), run.count)
+  }
+
+  /// Takes one particular frame and its successors; false, and nothing taken, unless all are free.
+  mutating func allocate(at first: Frame, count wanted: Int, kind: Kind, owner: EnvironmentID) -> Bool {
+    guard wanted > 0, Int(first.number) + wanted <= count else { return false }
+    for i in 0..<wanted where !isFree(first.advanced(by: i)) { return false }
+    for i in 0..<wanted { take(first.advanced(by: i), kind: kind, owner: owner) }
+    return true
+  }
+
+  private mutating func take(_ frame: Frame, kind: Kind, owner: EnvironmentID) {
+    let n = entry(frame)
+    freeBits[n >> 6] &= ~(1 << UInt64(n & 63))
+    freeCount -= 1
+    entries[n] = Entry(kind: kind, owner: owner)
+  }
+
+  private func findRun(_ wanted: Int) -> Range<Int>? {
+    var best: Range<Int>?
+    // Twice around from the hint, so that a run across the hint is found too.
+    for bounds in [hint..<count, 0..<count] {
+      var n = bounds.lowerBound
+      while n < bounds.upperBound {
+        let word = freeBits[n >> 6] >> UInt64(n & 63)
+        if word == 0 {
+          n = (n | 63) + 1
+          continue
+        }
+        n += word.trailingZeroBitCount
+        let start = n
+        while n < bounds.upperBound, n - start < wanted {
+          let ones = (~(freeBits[n >> 6] >> UInt64(n & 63))).trailingZeroBitCount
+          let step = min(ones, 64 - n & 63)
+          if step == 0 { break }
+          n += step
+          if n & 63 != 0 { break }
+        }
+        let run = start..<min(n, min(start + wanted, bounds.upperBound))
+        if run.count == wanted { return run }
+        if run.count > best?.count ?? 0 { best = run }
+        n = max(n, run.upperBound)
+      }
+    }
+    return best
+  }
+
+  /// The frame may still be visible to a vCPU that has not left guest mode: it belongs to nobody until `release`.
+  mutating func retire(_ frame: Frame) {
+    let n = entry(frame)
+    precondition(entries[n].firstMapping < 0, "a mapped frame cannot be retired")
+    entries[n] = Entry(kind: .retiring)
+  }
+
+  /// The frame is clean and unseen: it may have its next owner.
+  mutating func release(_ frame: Frame) {
+    let n = entry(frame)
+    precondition(entries[n].kind != .free && entries[n].firstMapping < 0, "released while in use")
+    entries[n] = Entry()
+    freeBits[n >> 6] |= 1 << UInt64(n & 63)
+    freeCount += 1
+  }
+
+  // --- what a frame is
+
+  func kind(of frame: Frame) -> Kind {
+    let n = Int(frame.number)
+    return n < entries.count ? entries[n].kind : .free
+  }
+  func owner(of frame: Frame) -> EnvironmentID? {
+    let n = Int(frame.number)
+    return n < entries.count && entries[n].kind != .free ? entries[n].owner : nil
+  }
+  func pins(of frame: Frame) -> Int {
+    let n = Int(frame.number)
+    return n < entries.count ? Int(entries[n].pins) : 0
+  }
+  mutating func pin(_ frame: Frame) { entries[entry(frame)].pins += 1 }
+  mutating func unpin(_ frame: Frame) {
+    let n = entry(frame)
+    precondition(entries[n].pins > 0, "unpinned more often than pinned")
+    entries[n].pins -= 1
+  }
+
+  // --- the inverted page map
+
+  mutating func addMapping(_ mapping: Mapping, to frame: Frame) {
+    let n = entry(frame)
+    let node = Node(mapping: mapping, next: entries[n].firstMapping)
+    if freeNode >= 0 {
+      let index = freeNode
+      freeNode = nodes[Int(index)].next
+      nodes[Int(index)] = node
+      entries[n].firstMapping = index
+    } else {
+      entries[n].firstMapping = Int32(nodes.count)
+      nodes.append(node)
+    }
+  }
+
+  /// False if the frame had no such mapping.
+  @discardableResult
+  mutating func removeMapping(_ mapping: Mapping, from frame: Frame) -> Bool {
+    let n = entry(frame)
+    var previous: Int32 = -1
+    var index = entries[n].firstMapping
+    while index >= 0 {
+      let next = nodes[Int(index)].next
+      if nodes[Int(index)].mapping == mapping {
+        if previous < 0 { entries[n].firstMapping = next } else { nodes[Int(previous)].next = next }
+        nodes[Int(index)].next = freeNode
+        freeNode = index
+        return true
+      }
+      previous = index
+      index = next
+    }
+    return false
+  }
+
+  func mappings(of frame: Frame) -> [Mapping] {
+    let n = Int(frame.number)
+    guard n < entries.count else { return [] }
+    var found: [Mapping] = []
+    var index = entries[n].firstMapping
+    while index >= 0 {
+      found.append(nodes[Int(index)].mapping)
+      index = nodes[Int(index)].next
+    }
+    return found
+  }
+}

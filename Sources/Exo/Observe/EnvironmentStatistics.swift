@@ -1,0 +1,48 @@
+import ExoABI
+import Synchronization
+
+/// Counters of one environment, for its report. Written by whoever serves or runs it, one at a time.
+final class EnvironmentStatistics: Sendable {
+  struct Counts: Sendable {
+    var exocalls: [UInt64] = Array(repeating: 0, count: Int(EXO_CALL_COUNT.rawValue))
+    var refused: UInt64 = 0
+    var exits: UInt64 = 0
+    var guestNanoseconds: UInt64 = 0
+    var framesPeak = 0
+    var startup: [(step: String, nanoseconds: UInt64)] = []
+  }
+  private let counts = Mutex(Counts())
+
+  func update(_ change: (inout Counts) -> Void) { counts.withLock { change(&$0) } }
+  var snapshot: Counts { counts.withLock { $0 } }
+}
+
+extension Environment {
+  /// What an environment has used so far, or had used when it ended.
+  public struct Usage: Sendable {
+    /// Time its processor spent in guest mode on its behalf, traps to the host's kernel included.
+    public var timeInGuest: Duration
+    /// Times it left guest mode to the exokernel.
+    public var exits: UInt64
+    /// Exocalls served, by name; those never made are absent.
+    public var exocalls: [(name: String, count: UInt64)]
+    /// Exocalls that were refused.
+    public var refused: UInt64
+    /// Most frames it held at once, tables and kit not counted.
+    public var framesPeak: Int
+    /// Where the time went from the call of `launch` to the first entry into the guest.
+    public var startup: [(step: String, time: Duration)]
+  }
+
+  public var usage: Usage {
+    let counts = statistics.snapshot
+    return Usage(
+      timeInGuest: .nanoseconds(Int64(clamping: counts.guestNanoseconds)), exits: counts.exits,
+      exocalls: counts.exocalls.enumerated().compactMap { number, count in
+        guard count > 0, let row = unsafe exo_describe_call(UInt32(number)) else { return nil }
+        return (unsafe String(cString: row.pointee.name), count)
+      },
+      refused: counts.refused, framesPeak: counts.framesPeak,
+      startup: counts.startup.map { ($0.step, .nanoseconds(Int64(clamping: $0.nanoseconds))) })
+  }
+}

@@ -1,0 +1,56 @@
+import CKVM
+import Synchronization
+
+/// Tells whether an environment's vCPU may be in guest mode, and keeps it out while something is changed that the
+/// hardware must not see half done: a gate, or a frame on its way to another owner.
+///
+/// The processor's thread passes `enter` before every KVM_RUN and `leave` after it; anybody else holds it back with
+/// `hold`. Both sides store, then look at the other's word, so at least one sees the other.
+final class ExecutionLatch: Sendable {
+  private let inGuest = Atomic<UInt32>(0)
+  private let holders = Atomic<UInt32>(0)
+  /// How often the vCPU has left guest mode: a frame unmapped before is unseen after the next change.
+  private let departures = Atomic<UInt64>(0)
+
+  /// Brings the vCPU out of KVM_RUN if it is there. Set by the thread that runs it.
+  private let kicker = Mutex<VCPUKicker?>(nil)
+
+  func setKicker(_ new: VCPUKicker?) { kicker.withLock { $0 = new } }
+
+  /// Called by the processor's thread: returns when guest mode may be entered.
+  func enter() {
+    while true {
+      inGuest.store(1, ordering: .sequentiallyConsistent)
+      guard holders.load(ordering: .sequentiallyConsistent) != 0 else { return }
+      inGuest.store(0, ordering: .sequentiallyConsistent)
+      while holders.load(ordering: .acquiring) != 0 { ckvm_pause() }
+    }
+  }
+
+  func leave() {
+    departures.add(1, ordering: .relaxed)
+    inGuest.store(0, ordering: .sequentiallyConsistent)
+  }
+
+  /// Runs `body` while the vCPU is out of guest mode. The holder's work must be short: the processor spins.
+  func hold<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+    holders.add(1, ordering: .sequentiallyConsistent)
+    defer { holders.subtract(1, ordering: .sequentiallyConsistent) }
+    evict()
+    return try body()
+  }
+
+  /// Makes the vCPU leave guest mode once, if it is in it.
+  func evict() {
+    var spins = 0
+    while inGuest.load(ordering: .sequentiallyConsistent) != 0 {
+      // A kick can be lost between the check of immediate_exit and guest entry only if it is never repeated.
+      if spins % 20_000 == 0 { kick() }
+      spins += 1
+      ckvm_pause()
+    }
+  }
+
+  /// Asks the vCPU to leave guest mode, without waiting.
+  func kick() { kicker.withLock { $0?.kick() } }
+}

@@ -1,0 +1,77 @@
+import CKVM
+import ExoABI
+import Synchronization
+
+/// What is common to all vCPUs of a machine: its KVM descriptors, the processor features offered, and the control
+/// registers that follow from them.
+final class Hardware: Sendable {
+  let vm: Descriptor
+  private let runSize: Int
+  private let cpuid: [kvm_cpuid_entry2]
+  private let nextVCPU = Atomic<Int32>(0)
+  let control: ControlState
+  private let measured = Mutex<Substrate?>(nil)
+
+  init(kvm: borrowing Descriptor, vm: consuming Descriptor) throws(HostError) {
+    runSize = Int(try check("KVM_GET_VCPU_MMAP_SIZE", ckvm_vcpu_map_size(kvm.number)))
+    var entries = [kvm_cpuid_entry2](repeating: kvm_cpuid_entry2(), count: 256)
+    let count = try check(
+      "KVM_GET_SUPPORTED_CPUID", unsafe ckvm_supported_cpuid(kvm.number, &entries, 256))
+    entries.removeSubrange(Int(count)...)
+    cpuid = entries
+    control = Self.control(entries)
+    self.vm = vm
+  }
+
+  /// Control registers: long mode with write protection and NX; alignment checks left to RFLAGS.AC; and whatever of
+  /// SMEP, UMIP, FSGSBASE and XSAVE is offered. SMAP stays off: a direct gate's frame is pushed on a user page.
+  private static func control(_ cpuid: [kvm_cpuid_entry2]) -> ControlState {
+    func leaf(_ function: UInt32, _ index: UInt32 = 0) -> kvm_cpuid_entry2? {
+      cpuid.first { $0.function == function && $0.index == index }
+    }
+    var cr4: UInt64 = 1 << 5 | 1 << 9 | 1 << 10  // PAE, OSFXSR, OSXMMEXCPT
+    var xcr0: UInt64 = 0
+    if let one = leaf(1), one.ecx & 1 << 26 != 0 {
+      cr4 |= 1 << 18  // OSXSAVE
+      let offered = leaf(13).map { UInt64($0.eax) | UInt64($0.edx) << 32 } ?? 3
+      // x87, SSE, AVX and the three AVX-512 components; AVX-512 only whole.
+      xcr0 = offered & 0b1110_0111
+      if xcr0 & 0b1110_0000 != 0b1110_0000 { xcr0 &= 0b111 }
+    }
+    if let seven = leaf(7) {
+      if seven.ebx & 1 << 0 != 0 { cr4 |= 1 << 16 }  // FSGSBASE
+      if seven.ebx & 1 << 7 != 0 { cr4 |= 1 << 20 }  // SMEP
+      if seven.ecx & 1 << 2 != 0 { cr4 |= 1 << 11 }  // UMIP
+    }
+    // PG, AM, WP, NE, ET, MP, PE; LMA, LME, NXE. EFER.SCE stays 0: SYSCALL is an invalid instruction where the
+    // hardware heeds it, and leads to the nucleus's stub where it does not.
+    return ControlState(cr0: 0x8005_0033, cr4: cr4, efer: 0xd00, xcr0: xcr0)
+  }
+
+  func newVCPU() throws(HostError) -> VCPU {
+    let id = nextVCPU.add(1, ordering: .relaxed).oldValue
+    return try VCPU(vm: vm, id: id, runSize: runSize, cpuid: cpuid)
+  }
+
+  /// Measures the substrate on the first vCPU that gets here: the probe stub runs in ring 0 of an address space that
+  /// is about to be used.
+  func prepare(_ vcpu: borrowing VCPU, root: PhysicalAddress) throws(HostError) {
+    guard measured.withLock({ $0 }) == nil else { return }
+    let substrate = try Substrate.measure(vcpu, root: root, control: control)
+    measured.withLock { $0 = substrate }
+  }
+  var substrate: Substrate? { measured.withLock { $0 } }
+
+  /// The features an environment may use, as `exo_start.features` tells it.
+  var features: UInt64 {
+    var bits: UInt64 = 0
+    // Where ring 3 runs natively under a KVM that hides CPUID bits, the host's own features are there: what counts
+    // is what the host's kernel saves and restores.
+    let host = ckvm_host_features()
+    if host & 1 != 0 { bits |= UInt64(EXO_FEATURE_AVX) }
+    if host & 2 != 0 { bits |= UInt64(EXO_FEATURE_AVX2) }
+    if host & 4 != 0 { bits |= UInt64(EXO_FEATURE_AVX512) }
+    if control.cr4 & 1 << 16 != 0 { bits |= UInt64(EXO_FEATURE_FSGSBASE) }
+    return bits
+  }
+}

@@ -1,0 +1,197 @@
+import CKVM
+import ExoABI
+import Glibc
+import Synchronization
+
+/// What brings one vCPU out of KVM_RUN from another thread.
+@safe struct VCPUKicker: @unchecked Sendable {
+  // Invariant: the run page stays mapped while a latch holds this kicker; `ExecutionLatch.setKicker(nil)` is called
+  // by the owning thread before it unmaps.
+  private let run: UnsafeMutablePointer<kvm_run>
+  private let thread: CInt
+  fileprivate init(run: UnsafeMutablePointer<kvm_run>, thread: CInt) {
+    unsafe self.run = run
+    self.thread = thread
+  }
+  func kick() {
+    unsafe ckvm_set_immediate_exit(run, 1)
+    _ = ckvm_kick_thread(thread)
+  }
+}
+
+/// Why a vCPU came out of guest mode.
+enum VCPUExit: Hashable, Sendable {
+  /// A signal or `immediate_exit`.
+  case interrupted
+  case io(port: UInt16)
+  case mmio(address: UInt64, value: UInt64, length: Int, isWrite: Bool)
+  case halt
+  case shutdown
+  case internalError(UInt32)
+  /// An exit that no environment should be able to cause.
+  case other(UInt32)
+}
+
+/// The system registers an environment starts with that depend on the machine rather than on the environment.
+struct ControlState: Hashable, Sendable {
+  var cr0: UInt64
+  var cr4: UInt64
+  var efer: UInt64
+  var xcr0: UInt64
+}
+
+/// A virtual processor. Made, used and closed on one thread: moving it to another costs a grace period (SUBSTRATE).
+@safe struct VCPU: ~Copyable {
+  private let descriptor: Descriptor
+  private let run: UnsafeMutablePointer<kvm_run>
+  private let runSize: Int
+
+  init(
+    vm: borrowing Descriptor, id: Int32, runSize: Int, cpuid: [kvm_cpuid_entry2]
+  ) throws(HostError) {
+    let descriptor = Descriptor(try check("KVM_CREATE_VCPU", ckvm_create_vcpu(vm.number, id)))
+    try check("KVM_SET_CPUID2", unsafe ckvm_set_cpuid(descriptor.number, cpuid, CInt(cpuid.count)))
+    guard let page = unsafe mmap(nil, runSize, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor.number, 0),
+      unsafe page != MAP_FAILED
+    else { throw HostError("mmap of the run page", -errno) }
+    unsafe run = page.assumingMemoryBound(to: kvm_run.self)
+    self.runSize = runSize
+    self.descriptor = descriptor
+    // General and system registers are copied into the run page at each exit: two calls fewer when one matters.
+    unsafe ckvm_sync_valid(run, 3)
+  }
+
+  deinit { unsafe munmap(run, runSize) }
+
+  var kicker: VCPUKicker { unsafe VCPUKicker(run: run, thread: ckvm_thread_id()) }
+
+  // --- setting up
+
+  /// Puts the vCPU at ring 3 in 64-bit mode, in the given address space, with everything an environment could have
+  /// left behind set to known values.
+  func reset(
+    root: PhysicalAddress, entry: GuestAddress, stack: GuestAddress, argument: GuestAddress,
+    control: ControlState, ring: Int = 3
+  ) throws(HostError) {
+    let number = descriptor.number
+    var system = kvm_sregs()
+    try check("KVM_GET_SREGS", unsafe ckvm_get_system_registers(number, &system))
+    system.cs = Self.segment(ring == 3 ? EXO_USER_CS : EXO_NUCLEUS_CS, type: 11, ring: ring, long: true)
+    system.ss = Self.segment(ring == 3 ? EXO_USER_SS : EXO_NUCLEUS_SS, type: 3, ring: ring, long: false)
+    let data = Self.segment(EXO_USER_SS, type: 3, ring: 3, long: false)
+    system.ds = data
+    system.es = data
+    system.fs = data
+    system.gs = data
+    var task = kvm_segment()
+    task.selector = UInt16(EXO_TSS_SELECTOR)
+    task.base = UInt64(exo_nucleus_data) + UInt64(EXO_NUCLEUS_TSS_OFFSET)
+    task.limit = 0x67
+    task.type = 11
+    task.present = 1
+    system.tr = task
+    var none = kvm_segment()
+    none.unusable = 1
+    system.ldt = none
+    system.gdt.base = UInt64(exo_nucleus_data) + UInt64(EXO_NUCLEUS_GDT_OFFSET)
+    system.gdt.limit = UInt16(EXO_ABSENT_SELECTOR | 7)
+    system.idt.base = UInt64(exo_nucleus_idt)
+    system.idt.limit = UInt16(EXO_VECTOR_COUNT * 16 - 1)
+    system.cr0 = control.cr0
+    system.cr2 = 0
+    system.cr3 = root.value
+    system.cr4 = control.cr4
+    system.efer = control.efer
+    system.cr8 = 0
+    try check("KVM_SET_SREGS", unsafe ckvm_set_system_registers(number, &system))
+    var general = kvm_regs()
+    general.rip = entry.value
+    general.rsp = stack.value
+    general.rdi = argument.value
+    general.rflags = ring == 3 ? 0x202 : 0x2
+    try check("KVM_SET_REGS", unsafe ckvm_set_registers(number, &general))
+  }
+
+  /// Model-specific registers and XCR0. LSTAR and CSTAR are never 0: SYSCALL must not enter ring 0 at an address an
+  /// environment can map.
+  func setModelRegisters(xcr0: UInt64) throws(HostError) {
+    let syscall = UInt64(exo_nucleus_text) + UInt64(EXO_NUCLEUS_SYSCALL_STUB)
+    let registers: [(String, UInt32, UInt64)] = [
+      ("STAR", 0xc000_0081, 0x0023_0010 << 32), ("LSTAR", 0xc000_0082, syscall),
+      ("CSTAR", 0xc000_0083, syscall),
+      // TF, IF, DF, NT, RF, AC
+      ("FMASK", 0xc000_0084, 0x5_4700), ("SYSENTER_CS", 0x174, 0), ("SYSENTER_ESP", 0x175, 0),
+      ("SYSENTER_EIP", 0x176, syscall), ("FS_BASE", 0xc000_0100, 0), ("GS_BASE", 0xc000_0101, 0),
+      ("KERNEL_GS_BASE", 0xc000_0102, 0),
+    ]
+    for (name, index, value) in registers {
+      try check("setting MSR \(name)", ckvm_set_msr(descriptor.number, index, value))
+    }
+    if xcr0 != 0 { try check("KVM_SET_XCRS", ckvm_set_xcr0(descriptor.number, xcr0)) }
+    // So that the guest's time-stamp counter is the host's; where KVM refuses, it is the host's already or the
+    // exposed clock says so (`exorun doctor`).
+    _ = ckvm_set_tsc_offset(descriptor.number, 0)
+  }
+
+  /// Vector, x87 and MXCSR state as after reset; no pending events; no debug registers.
+  func clearState() throws(HostError) {
+    var state = kvm_xsave()
+    // x87 control word 0x037f in bytes 0..1, MXCSR 0x1f80 in bytes 24..27; an XSTATE_BV of 0 says the rest is initial.
+    state.region.0 = 0x037f
+    state.region.6 = 0x1f80
+    try check("KVM_SET_XSAVE", unsafe ckvm_set_xsave(descriptor.number, &state))
+    var events = kvm_vcpu_events()
+    try check("KVM_SET_VCPU_EVENTS", unsafe ckvm_set_events(descriptor.number, &events))
+    var debug = kvm_debugregs()
+    debug.dr6 = 0xffff_0ff0
+    debug.dr7 = 0x400
+    try check("KVM_SET_DEBUGREGS", unsafe ckvm_set_debug_registers(descriptor.number, &debug))
+  }
+
+  private static func segment(_ selector: Int32, type: UInt8, ring: Int, long: Bool) -> kvm_segment {
+    var segment = kvm_segment()
+    segment.selector = UInt16(selector)
+    segment.limit = 0xffff_ffff
+    segment.type = type
+    segment.present = 1
+    segment.dpl = UInt8(ring)
+    segment.db = long ? 0 : 1
+    segment.s = 1
+    segment.l = long ? 1 : 0
+    segment.g = 1
+    return segment
+  }
+
+  // --- running
+
+  /// Enters the guest until it exits. Clears a pending kick afterwards, so that it stops one entry only.
+  func enter() throws(HostError) -> VCPUExit {
+    let result = ckvm_run(descriptor.number)
+    if result < 0 {
+      unsafe ckvm_set_immediate_exit(run, 0)
+      guard result == -EINTR || result == -EAGAIN else { throw HostError("KVM_RUN", result) }
+      return .interrupted
+    }
+    switch Int32(unsafe ckvm_exit_reason(run)) {
+    case KVM_EXIT_IO: return .io(port: unsafe ckvm_exit_port(run))
+    case KVM_EXIT_MMIO:
+      return .mmio(
+        address: unsafe ckvm_exit_mmio_address(run), value: unsafe ckvm_exit_mmio_data(run),
+        length: Int(unsafe ckvm_exit_mmio_length(run)), isWrite: unsafe ckvm_exit_mmio_is_write(run))
+    case KVM_EXIT_HLT: return .halt
+    case KVM_EXIT_SHUTDOWN: return .shutdown
+    case KVM_EXIT_INTERNAL_ERROR: return .internalError(unsafe ckvm_exit_suberror(run))
+    case KVM_EXIT_INTR: return .interrupted
+    default: return .other(unsafe ckvm_exit_reason(run))
+    }
+  }
+
+  /// General registers as of the last exit.
+  var registers: kvm_regs { unsafe ckvm_sync_registers(run).pointee }
+  /// System registers as of the last exit.
+  var systemRegisters: kvm_sregs { unsafe ckvm_sync_system_registers(run).pointee }
+  func readTSCFrequency() -> Int? {
+    let khz = ckvm_tsc_khz(descriptor.number)
+    return khz > 0 ? Int(khz) : nil
+  }
+}
