@@ -1,5 +1,6 @@
 import CKVM
 import ExoABI
+import Glibc
 import Logging
 import Synchronization
 
@@ -95,8 +96,8 @@ public final class Machine: Sendable {
   private static func openDevice(_ path: String) throws(MachineError) -> Descriptor {
     let result = unsafe path.withCString { unsafe ckvm_open($0) }
     switch -result {
-    case EXO_ENOENT, 6 /* ENXIO */, 19 /* ENODEV */: throw .noKVM(path: path)
-    case EXO_EPERM, 13 /* EACCES */: throw .permissionDenied(path: path)
+    case EXO_ENOENT, ENXIO, ENODEV: throw .noKVM(path: path)
+    case EXO_EPERM, EACCES: throw .permissionDenied(path: path)
     default: break
     }
     guard result >= 0 else { throw .host(HostError("opening \(path)", result)) }

@@ -14,12 +14,12 @@ struct AddressSpace: Sendable {
 
   /// User half, below the kit's end or within it, and canonical.
   static func isUserRange(_ address: GuestAddress, pages: Int) -> Bool {
-    guard address.isPageAligned, pages > 0, UInt64(pages) <= EXO_USER_PAGES else { return false }
+    guard address.isPageAligned, pages > 0, UInt64(pages) <= userPages else { return false }
     let start = address.value
     let (end, overflow) = start.addingReportingOverflow(UInt64(pages) << 12)
     return !overflow && start >= UInt64(EXO_USER_FLOOR) && end <= UInt64(EXO_USER_LIMIT)
   }
-  private static let EXO_USER_PAGES = UInt64(EXO_USER_LIMIT) >> 12
+  private static let userPages = UInt64(EXO_USER_LIMIT) >> 12
 
   private static func index(_ address: GuestAddress, level: Int) -> UInt64 {
     address.value >> (12 + 9 * UInt64(level)) & 511
