@@ -97,7 +97,9 @@ struct Mutator {
       let place = Int.random(in: range, using: &random)
       switch Int.random(in: 0..<8, using: &random) {
       case 0...2: bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
-      case 3: bytes[place] = UInt8.random(in: 0...255, using: &random)
+      case 3:
+        let extreme: [UInt8] = [0, 1, 0x7f, 0x80, 0xff, UInt8.random(in: 0...255, using: &random)]
+        bytes[place] = extreme[Int.random(in: 0..<extreme.count, using: &random)]
       case 4...6:
         let size = [2, 4, 8][Int.random(in: 0..<3, using: &random)]
         let start = place / size * size
