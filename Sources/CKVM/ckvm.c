@@ -125,6 +125,16 @@ int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value) {
   int r = call(vcpu, KVM_SET_MSRS, &msr);
   return r == 0 ? -EINVAL : r;
 }
+int ckvm_set_msrs(int vcpu, const uint32_t *indices, const uint64_t *values, int count) {
+  struct {
+    struct kvm_msrs head;
+    struct kvm_msr_entry entries[32];
+  } msrs = {.head = {.nmsrs = (uint32_t)count}};
+  if (count > 32) return -E2BIG;
+  for (int i = 0; i < count; i++) msrs.entries[i] = (struct kvm_msr_entry){.index = indices[i], .data = values[i]};
+  int r = call(vcpu, KVM_SET_MSRS, &msrs);
+  return r >= 0 && r < count ? -EINVAL : r;
+}
 int ckvm_set_xcr0(int vcpu, uint64_t value) {
   struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = value}}};
   return call(vcpu, KVM_SET_XCRS, &xcrs);

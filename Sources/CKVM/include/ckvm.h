@@ -43,6 +43,8 @@ int ckvm_set_system_registers(int vcpu, const struct kvm_sregs *registers);
 int ckvm_set_cpuid(int vcpu, const struct kvm_cpuid_entry2 *entries, int count);
 int ckvm_get_msr(int vcpu, uint32_t index, uint64_t *value);
 int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value);
+/// Sets several at once, at most 32; -EINVAL unless all were accepted.
+int ckvm_set_msrs(int vcpu, const uint32_t *indices, const uint64_t *values, int count);
 int ckvm_set_xcr0(int vcpu, uint64_t value);
 int ckvm_get_xsave(int vcpu, struct kvm_xsave *state);
 int ckvm_set_xsave(int vcpu, const struct kvm_xsave *state);

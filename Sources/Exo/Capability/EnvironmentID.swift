@@ -1,4 +1,5 @@
-/// The number of an environment, unique while its machine lives. 0 is the exokernel itself.
+/// The name of an environment. Numbers are not reused while a machine runs, so a name that outlives its
+/// environment names nothing.
 public struct EnvironmentID: Hashable, Comparable, Sendable, CustomStringConvertible {
   public let number: UInt32
   public init(_ number: UInt32) { self.number = number }

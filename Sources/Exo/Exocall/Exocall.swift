@@ -59,11 +59,11 @@ enum Exocall: Hashable, Sendable {
         first = Frame(number)
       }
       self = .frameAllocate(first: first, count: try Self.pages(b))
-    case EXO_CALL_frame_free.rawValue: self = .frameFree(capability: CapabilityHandle(a))
+    case EXO_CALL_frame_free.rawValue: self = .frameFree(capability: CapabilityHandle(rawValue: a))
     case EXO_CALL_map.rawValue:
       guard let offset = Int(exactly: b), offset <= 1 << 32 else { throw .outOfRange }
       self = .map(
-        capability: CapabilityHandle(a), offset: offset, address: try Self.mappable(c, pages: d),
+        capability: CapabilityHandle(rawValue: a), offset: offset, address: try Self.mappable(c, pages: d),
         pages: try Self.pages(d), rights: try Self.rights(e))
     case EXO_CALL_unmap.rawValue:
       self = .unmap(address: try Self.mappable(a, pages: b), pages: try Self.pages(b))

@@ -116,6 +116,14 @@ extension Kernel {
   /// The calls that change who may do what.
   mutating func carryOut(_ call: Exocall, tag: UInt64, for id: EnvironmentID) throws(Refusal) -> Completion {
     switch call {
+    case .frameAllocate(let first, let count):
+      let (capability, run) = try allocateFrames(first, count: count, for: id)
+      return Completion(
+        tag: tag, result: Int64(bitPattern: capability.rawValue),
+        values: (UInt64(run.first.number), UInt64(run.count)))
+    case .frameFree(let capability): try drop(capability, in: id)
+    case .map(let capability, let offset, let address, let pages, let rights):
+      try map(capability, offset: offset, at: address, pages: pages, rights: rights, in: id)
     case .unmap(let address, let pages): try unmap(address, pages: pages, in: id)
     case .protect(let address, let pages, let rights):
       try protect(address, pages: pages, rights: rights, in: id)

@@ -31,7 +31,7 @@ struct DomainRequest {
   let image: GuestImage
   let arguments: [String]
   let variables: [String]
-  let frameLimit: Int
+  let quota: Quota
   let features: UInt64
   let latch: ExecutionLatch
 }
@@ -42,13 +42,14 @@ extension Kernel {
     let arguments = try ArgumentBlock(arguments: request.arguments, variables: request.variables)
     let imagePages = request.image.segments.reduce(0) { $0 + $1.pageCount }
     let needed = imagePages + Int(EXO_STACK_PAGES) + arguments.pages
-    let available = min(frames.freeCount, request.frameLimit)
+    let available = min(frames.freeCount + retired.count, Int(clamping: request.quota.frames))
     func outOfMemory() -> LaunchError { .outOfMemory(neededFrames: needed + 16, available: available) }
     guard needed <= available else { throw outOfMemory() }
     let shell: Shell
     do { shell = try takeShell() } catch { throw outOfMemory() }
-    domains[request.id] = Domain(shell: shell, latch: request.latch, frameLimit: request.frameLimit)
+    domains[request.id] = Domain(shell: shell, latch: request.latch)
     do {
+      try capabilities.open(request.id, limit: request.quota)
       for segment in request.image.segments {
         try populate(
           request.id, at: segment.address, pages: segment.pageCount, rights: segment.rights,
@@ -66,14 +67,14 @@ extension Kernel {
     }
   }
 
-  /// New frames, filled and mapped at consecutive pages. Pages at the kit are granted nothing that could be restored.
+  /// New frames, filled and mapped at consecutive pages; the environment owns them.
   private mutating func populate(
     _ id: EnvironmentID, at start: GuestAddress, pages: Int, rights: Rights,
     content: ArraySlice<UInt8> = [], offset: Int = 0
   ) throws(Refusal) {
     var page = 0
     while page < pages {
-      let run = try allocateRun(upTo: pages - page, for: id)
+      let run = try allocateFrames(nil, count: pages - page, for: id).run
       for i in 0..<run.count {
         try mapPage(
           run.first.advanced(by: i), at: start.advanced(byPages: page + i), rights: rights,
@@ -102,18 +103,20 @@ extension Kernel {
         stack_top: exo_stack_top, argument_count: UInt64(request.arguments.count),
         arguments: exo_kit_arguments, environment_count: UInt64(request.variables.count),
         environment_variables: exo_kit_arguments + UInt64(request.arguments.count) * 8,
-        features: request.features, frame_limit: UInt64(request.frameLimit),
+        features: request.features, frame_limit: request.quota.frames,
         image_end: request.image.end.value),
       at: shell.start.address)
     publishStatus(shell, framesHeld: domains[request.id]!.framesHeld)
   }
 
-  /// Breaks every binding of an environment whose vCPU has left guest mode for good. Its frames have no owner after
+  /// Breaks every binding of an environment whose vCPU has left guest mode for good. What it owned has no owner after
   /// this; its shell serves the next one.
   mutating func destroyDomain(_ id: EnvironmentID) {
     guard let domain = domains[id] else { return }
     for stack in domain.exceptionStacks.values { for frame in stack.frames { frames.unpin(frame) } }
-    releaseEverything(of: id)
+    clearUserMappings(of: id)
+    for removed in capabilities.removeAll(of: id) { breakBindings(of: removed) }
+    releaseCharges(of: id)
     domains[id] = nil
     shells.append(domain.shell)
     reclaim()

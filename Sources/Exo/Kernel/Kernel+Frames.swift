@@ -1,39 +1,63 @@
 import ExoABI
 
 extension Kernel {
-  /// Up to `wanted` clean frames that lie side by side, charged to the environment.
-  mutating func allocateRun(upTo wanted: Int, for id: EnvironmentID) throws(Refusal) -> (
-    first: Frame, count: Int
-  ) {
-    guard let domain = domains[id] else { throw .absent }
-    let allowance = domain.frameLimit - domain.framesHeld
-    guard allowance > 0 else { throw .quota }
-    if frames.freeCount < min(wanted, allowance) { reclaim() }
-    guard let run = frames.allocate(upTo: min(wanted, allowance), kind: .data, owner: id) else {
-      throw .noMemory
+  /// Takes frames for an environment, which owns them from here on: those named, all or none, or up to `count` of any
+  /// that lie side by side.
+  mutating func allocateFrames(
+    _ first: Frame?, count: Int, for id: EnvironmentID
+  ) throws(Refusal) -> (capability: CapabilityHandle, run: (first: Frame, count: Int)) {
+    guard let account = capabilities.quotas.account(of: id) else { throw .absent }
+    let allowance = Int(clamping: account.available(.frames))
+    let run: (first: Frame, count: Int)
+    if let first {
+      guard count <= allowance else { throw .quota }
+      guard Int(first.number) + count <= frames.count else { throw .outOfRange }
+      if (0..<count).contains(where: { !frames.isFree(first.advanced(by: $0)) }) { reclaim() }
+      guard frames.allocate(at: first, count: count, kind: .data, owner: id) else { throw .busy }
+      run = (first, count)
+    } else {
+      let wanted = min(count, allowance)
+      guard wanted > 0 else { throw .quota }
+      if frames.freeCount < wanted { reclaim() }
+      guard let found = frames.allocate(upTo: wanted, kind: .data, owner: id) else { throw .noMemory }
+      run = found
     }
-    charge(run.count, to: id)
-    return run
+    try charge(run.count, to: id)
+    do throws(CapabilityError) {
+      let authority = Authority(
+        .frames(Run(first: run.first.number, count: UInt32(run.count))!), Resource.Kind.frames.rights)
+      return (try capabilities.mint(authority, in: id), run)
+    } catch {
+      // Never mapped, so clean and unseen.
+      uncharge(run.count, of: id)
+      for i in 0..<run.count { frames.release(run.first.advanced(by: i)) }
+      publishFreeCount()
+      throw Refusal(error)
+    }
   }
 
-  /// These particular frames, all or none.
-  mutating func allocate(_ first: Frame, count: Int, for id: EnvironmentID) throws(Refusal) {
-    guard let domain = domains[id] else { throw .absent }
-    guard count <= domain.frameLimit - domain.framesHeld else { throw .quota }
-    guard Int(first.number) + count <= frames.count else { throw .outOfRange }
-    if (0..<count).contains(where: { !frames.isFree(first.advanced(by: $0)) }) { reclaim() }
-    guard frames.allocate(at: first, count: count, kind: .data, owner: id) else { throw .busy }
-    charge(count, to: id)
+  /// Adds frames to what an environment holds.
+  mutating func charge(_ count: Int, to id: EnvironmentID) throws(Refusal) {
+    do { try capabilities.quotas.charge(UInt64(count), .frames, to: id) } catch { throw .quota }
+    addHeld(count, to: id)
   }
-
-  /// Adds frames to what an environment holds, or takes them off (negative).
-  mutating func charge(_ count: Int, to id: EnvironmentID) {
-    guard var domain = domains[id] else { return }
-    domain.framesHeld += count
-    domain.framesPeak = max(domain.framesPeak, domain.framesHeld)
-    domains[id] = domain
-    publishStatus(domain.shell, framesHeld: domain.framesHeld)
+  mutating func uncharge(_ count: Int, of id: EnvironmentID) {
+    do { try capabilities.quotas.release(UInt64(count), .frames, of: id) } catch { return }
+    addHeld(-count, to: id)
+  }
+  private mutating func addHeld(_ count: Int, to id: EnvironmentID) {
+    if var domain = domains[id] {
+      domain.framesHeld += count
+      domain.framesPeak = max(domain.framesPeak, domain.framesHeld)
+      domains[id] = domain
+      publishStatus(domain.shell, framesHeld: domain.framesHeld)
+    }
     publishFreeCount()
+  }
+  /// What is still charged to a dead environment, its page tables, goes to the pool of shells with them.
+  mutating func releaseCharges(of id: EnvironmentID) {
+    uncharge(domains[id]?.framesHeld ?? 0, of: id)
+    do { try capabilities.quotas.close(id) } catch { logFault("closing the quota of \(id): \(error)") }
   }
 
   /// Takes frames away from everybody who maps them. They have no owner until `reclaim` has made sure that nobody

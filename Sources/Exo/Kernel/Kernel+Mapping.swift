@@ -6,18 +6,20 @@ extension Kernel {
     _ frame: Frame, at address: GuestAddress, rights: Rights, granted: Rights, in id: EnvironmentID
   ) throws(Refusal) {
     guard var domain = domains[id] else { throw .absent }
-    var tables: [Frame] = []
+    var made = 0
+    let allowance = capabilities.quotas.account(of: id)?.available(.frames) ?? 0
     let slot = domain.shell.space.makeSlot(of: address, in: memory) {
-      guard let (frame, _) = frames.allocate(upTo: 1, kind: .pageTable, owner: id) else { return nil }
-      tables.append(frame)
+      guard made < allowance, let (frame, _) = frames.allocate(upTo: 1, kind: .pageTable, owner: id)
+      else { return nil }
+      made += 1
       return frame
     }
     // Tables made on the way stay with the shell even when the last one could not be had.
-    if !tables.isEmpty {
+    if made > 0 {
       domains[id] = domain
-      publishFreeCount()
+      try charge(made, to: id)
     }
-    guard let slot else { throw .noMemory }
+    guard let slot else { throw made < allowance ? .noMemory : .quota }
     guard !memory.entry(at: slot).isMapped else { throw .exists }
     memory.store(PageTableEntry(frame.address, rights: rights, granted: granted).bits, slot)
     frames.addMapping(.init(environment: id, address: address), to: frame)
@@ -80,21 +82,21 @@ extension Kernel {
     return Frame(UInt32((address.value - PhysicalAddress.memoryBase) >> 12))
   }
 
-  /// Unmaps all of a dead environment's pages but the kit's and retires the frames it held.
-  mutating func releaseEverything(of id: EnvironmentID) {
+  /// Clears every entry of a dead environment outside the kit. Frames that others own are dropped here; its own are
+  /// when they are retired.
+  mutating func clearUserMappings(of id: EnvironmentID) {
     guard let domain = domains[id] else { return }
-    var found: [(GuestAddress, PageTableEntry)] = []
+    var found: [(address: GuestAddress, frame: Frame)] = []
     domain.shell.space.forEachMappedPage(in: memory) { address, entry, slot in
-      guard frame(at: entry.address).map({ frames.kind(of: $0) == .data }) ?? false else { return }
+      guard let frame = frame(at: entry.address), frames.kind(of: frame) == .data else { return }
       memory.store(PageTableEntry.empty.bits, slot)
-      found.append((address, entry))
+      found.append((address, frame))
     }
-    var foreign: [Frame] = []
-    for (address, entry) in found {
-      guard let frame = frame(at: entry.address) else { continue }
+    for (address, frame) in found {
       frames.removeMapping(.init(environment: id, address: address), from: frame)
-      if frames.owner(of: frame) != id { foreign.append(frame) }
     }
-    forEachRun(of: foreign) { first, count in dropTranslations(first, count: count) }
+    // All of them, owned or not: a translation that outlives its entry would show the next user of the shell what
+    // becomes of the frame.
+    forEachRun(of: found.map(\.frame)) { first, count in dropTranslations(first, count: count) }
   }
 }

@@ -7,6 +7,8 @@ import ExoABI
 struct Kernel: ~Copyable {
   let memory: PhysicalMemory
   var frames: FrameTable
+  /// Who holds what, and who may consume how much.
+  var capabilities = CapabilitySpace()
   /// What is bound for each environment that lives.
   var domains: [EnvironmentID: Domain] = [:]
   /// Address spaces of environments that ended, for the next ones: see `Shell`.
@@ -31,6 +33,10 @@ struct Kernel: ~Copyable {
     NucleusText.write(to: nucleusText, in: memory)
     publishFreeCount()
   }
+
+  /// An inconsistency of the exokernel's own making: kept for the invariant checker rather than hidden.
+  private(set) var faults: [String] = []
+  mutating func logFault(_ text: String) { faults.append(text) }
 
   mutating func newEnvironmentID() -> EnvironmentID {
     lastEnvironment += 1
@@ -60,8 +66,7 @@ struct Domain {
   var shell: Shell
   /// Keeps its vCPU out of guest mode while a gate changes or a frame leaves.
   let latch: ExecutionLatch
-  /// Most frames it may hold, tables and kit not counted.
-  let frameLimit: Int
+  /// Frames it owns, and page tables made for it: both are charged to its quota.
   var framesHeld = 0
   var framesPeak = 0
   /// Bound vectors by interrupt stack slot, and each slot's top.

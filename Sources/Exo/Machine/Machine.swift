@@ -149,8 +149,8 @@ public final class Machine: Sendable {
       try kernel.createDomain(
         DomainRequest(
           id: id, image: image, arguments: arguments, variables: variables,
-          frameLimit: min(kernel.frames.count, Int(clamping: (limit ?? .max) >> 12)), features: features,
-          latch: latch))
+          quota: Self.quota(frames: min(UInt64(kernel.frames.count), (limit ?? .max) >> 12)),
+          features: features, latch: latch))
       guard let domain = kernel.domains[id] else { throw .machineStopped }
       return (id, domain.shell)
     }
@@ -165,6 +165,13 @@ public final class Machine: Sendable {
     processor.enqueue(environment)
     configuration.logger.debug("launched \(image.name) as \(id) on processor \(processor.number)")
     return environment
+  }
+
+  /// What an environment that the host's program made may consume; its children share it.
+  private static func quota(frames: UInt64) -> Quota {
+    Quota(
+      frames: frames, capabilities: 65_536, bindings: 256, environments: 1024,
+      ringWork: UInt64(EXO_RING_CAPACITY))
   }
 
   /// Called by the processor's thread when an environment's vCPU has left guest mode for good.

@@ -116,17 +116,17 @@ struct ControlState: Hashable, Sendable {
   /// environment can map.
   func setModelRegisters(xcr0: UInt64) throws(HostError) {
     let syscall = UInt64(exo_nucleus_text) + UInt64(EXO_NUCLEUS_SYSCALL_STUB)
-    let registers: [(String, UInt32, UInt64)] = [
-      ("STAR", 0xc000_0081, 0x0023_0010 << 32), ("LSTAR", 0xc000_0082, syscall),
-      ("CSTAR", 0xc000_0083, syscall),
-      // TF, IF, DF, NT, RF, AC
-      ("FMASK", 0xc000_0084, 0x5_4700), ("SYSENTER_CS", 0x174, 0), ("SYSENTER_ESP", 0x175, 0),
-      ("SYSENTER_EIP", 0x176, syscall), ("FS_BASE", 0xc000_0100, 0), ("GS_BASE", 0xc000_0101, 0),
-      ("KERNEL_GS_BASE", 0xc000_0102, 0),
+    let registers: [(index: UInt32, value: UInt64)] = [
+      (0xc000_0081, 0x0023_0010 << 32),  // STAR
+      (0xc000_0082, syscall), (0xc000_0083, syscall),  // LSTAR, CSTAR
+      (0xc000_0084, 0x5_4700),  // FMASK: TF, IF, DF, NT, RF, AC
+      (0x174, 0), (0x175, 0), (0x176, syscall),  // SYSENTER_CS, _ESP, _EIP
+      (0xc000_0100, 0), (0xc000_0101, 0), (0xc000_0102, 0),  // FS, GS and kernel GS base
     ]
-    for (name, index, value) in registers {
-      try check("setting MSR \(name)", ckvm_set_msr(descriptor.number, index, value))
-    }
+    try check(
+      "KVM_SET_MSRS",
+      unsafe ckvm_set_msrs(
+        descriptor.number, registers.map(\.index), registers.map(\.value), CInt(registers.count)))
     if xcr0 != 0 { try check("KVM_SET_XCRS", ckvm_set_xcr0(descriptor.number, xcr0)) }
     // So that the guest's time-stamp counter is the host's; where KVM refuses, it is the host's already or the
     // exposed clock says so (`exorun doctor`).

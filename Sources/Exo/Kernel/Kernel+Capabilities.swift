@@ -1,0 +1,78 @@
+import ExoABI
+
+extension Kernel {
+  /// Binds frames of a capability at consecutive pages: all or none.
+  mutating func map(
+    _ handle: CapabilityHandle, offset: Int, at address: GuestAddress, pages: Int, rights: Rights,
+    in id: EnvironmentID
+  ) throws(Refusal) {
+    // May the environment do this with these frames?
+    let held: Authority
+    do { held = try capabilities.lookup(handle, in: id) } catch { throw Refusal(error) }
+    guard case .frames(let run) = held.resource else { throw .badCapability }
+    guard rights.isSubset(of: held.rights.memory), !held.rights.memory.isEmpty else { throw .notPermitted }
+    guard offset + pages <= Int(run.count) else { throw .outOfRange }
+    // Is the place free?
+    guard let domain = domains[id] else { throw .absent }
+    for page in 0..<pages {
+      let there = domain.shell.space.entry(of: address.advanced(byPages: page), in: memory)
+      guard !there.isMapped else { throw .exists }
+    }
+    let first = Frame(run.first + UInt32(offset))
+    for page in 0..<pages {
+      do {
+        try mapPage(
+          first.advanced(by: page), at: address.advanced(byPages: page), rights: rights,
+          granted: held.rights.memory, in: id)
+      } catch {
+        if page > 0 { try unmap(address, pages: page, in: id) }
+        throw error
+      }
+    }
+  }
+
+  /// Gives a capability up. With the first one to its frames, the frames go: from everybody.
+  mutating func drop(_ handle: CapabilityHandle, in id: EnvironmentID) throws(Refusal) {
+    let inspection: CapabilitySpace.Inspection
+    do { inspection = try capabilities.inspect(handle, in: id) } catch { throw Refusal(error) }
+    if inspection.isRoot { try refusePinned(inspection.authority.resource) }
+    let removed: [CapabilitySpace.Removed]
+    do { removed = try capabilities.drop(handle, in: id) } catch { throw Refusal(error) }
+    for capability in removed { breakBindings(of: capability) }
+  }
+
+  /// A frame under an exception stack is a guaranteed mapping: it stays until the binding goes.
+  private func refusePinned(_ resource: Resource) throws(Refusal) {
+    guard case .frames(let run) = resource else { return }
+    for number in run.first..<run.end where frames.pins(of: Frame(number)) > 0 { throw .busy }
+  }
+
+  /// Takes away what stood on a capability that is no more. The root's frames are retired; for any other, the mappings
+  /// of its environment that no capability of it covers any more.
+  mutating func breakBindings(of removed: CapabilitySpace.Removed) {
+    guard case .frames(let run) = removed.authority.resource else { return }
+    if removed.isRoot {
+      retire(Frame(run.first), count: Int(run.count))
+      uncharge(Int(run.count), of: removed.environment)
+      return
+    }
+    guard let domain = domains[removed.environment] else { return }
+    var uncovered: [Frame] = []
+    for number in run.first..<run.end {
+      let frame = Frame(number)
+      for mapping in frames.mappings(of: frame) where mapping.environment == removed.environment {
+        let granted = domain.shell.space.entry(of: mapping.address, in: memory).granted
+        if capabilities.holdsFrame(frame, granted, in: removed.environment) { continue }
+        clearEntry(at: mapping.address, in: domain.shell.space)
+        frames.removeMapping(mapping, from: frame)
+        uncovered.append(frame)
+      }
+    }
+    forEachRun(of: uncovered) { first, count in dropTranslations(first, count: count) }
+  }
+}
+
+extension Refusal {
+  /// The errno of a refusal by the capability space.
+  init(_ error: CapabilityError) { self.init(code: error.number) }
+}
