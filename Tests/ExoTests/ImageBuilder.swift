@@ -65,6 +65,37 @@ struct ImageBuilder {
   }
 }
 
+extension ImageBuilder {
+  struct Section {
+    var name: UInt32 = 0
+    var type: UInt32 = 1
+    var flags: UInt64 = 0
+    var address: UInt64 = 0
+    /// Where it has no content.
+    var size: UInt64 = 0
+    var link: UInt32 = 0
+    var content: [UInt8] = []
+  }
+
+  /// A file of sections alone; the last one holds their names.
+  static func sections(_ sections: [Section]) -> [UInt8] {
+    var file = [UInt8](repeating: 0, count: 64)
+    var table: [UInt8] = []
+    for section in sections {
+      let size = section.content.isEmpty ? section.size : UInt64(section.content.count)
+      table += little(section.name) + little(section.type) + little(section.flags) + little(section.address)
+      table += little(UInt64(file.count)) + little(size) + little(section.link)
+      table += [UInt8](repeating: 0, count: 20)
+      file += section.content
+    }
+    file.replaceSubrange(40..<48, with: little(UInt64(file.count)))
+    file.replaceSubrange(58..<60, with: little(64 as UInt16))
+    file.replaceSubrange(60..<62, with: little(UInt16(sections.count)))
+    file.replaceSubrange(62..<64, with: little(UInt16(sections.count - 1)))
+    return file + table
+  }
+}
+
 /// Splitmix64: the same mutants every time.
 struct SeededGenerator: RandomNumberGenerator {
   var state: UInt64

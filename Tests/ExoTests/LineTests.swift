@@ -115,19 +115,7 @@ extension LineTable {
   /// From an ELF file that holds that `.debug_line` and nothing else.
   fileprivate init?(section: [UInt8]) {
     let names = Array("\0.debug_line\0".utf8)
-    var file = [UInt8](repeating: 0, count: 64) + section + names
-    let table = file.count
-    func header(name: UInt32, offset: Int, size: Int) -> [UInt8] {
-      ImageBuilder.little(name) + ImageBuilder.little(1 as UInt32) + [UInt8](repeating: 0, count: 16)
-        + ImageBuilder.little(UInt64(offset)) + ImageBuilder.little(UInt64(size))
-        + [UInt8](repeating: 0, count: 24)
-    }
-    file += header(name: 1, offset: 64, size: section.count)
-    file += header(name: 0, offset: 64 + section.count, size: names.count)
-    file.replaceSubrange(40..<48, with: ImageBuilder.little(UInt64(table)))
-    file.replaceSubrange(58..<60, with: ImageBuilder.little(64 as UInt16))
-    file.replaceSubrange(60..<62, with: ImageBuilder.little(2 as UInt16))
-    file.replaceSubrange(62..<64, with: ImageBuilder.little(1 as UInt16))
+    let file = ImageBuilder.sections([.init(name: 1, content: section), .init(content: names)])
     guard let sections = ImageSections(file) else { return nil }
     self.init(sections)
   }

@@ -50,27 +50,10 @@ struct SymbolProgram {
   }
 
   init(dwarf: Int, abiVersion: UInt32 = 1) throws {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("exo-symbols-\(UUID())")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    let file = folder.appendingPathComponent("program.c")
-    let output = folder.appendingPathComponent("program")
-    try Self.source.write(to: file, atomically: true, encoding: .utf8)
-
-    let process = Process()
-    process.executableURL = URL(
-      fileURLWithPath: try #require(Self.clang, "put the toolchain's clang on PATH"))
-    process.arguments = [
-      "--target=x86_64-unknown-linux-gnu", "-gdwarf-\(dwarf)", "-O1", "-fno-omit-frame-pointer",
-      "-ffreestanding", "-nostdlib", "-static",
-      "-fuse-ld=lld", "-DVERSION=\(abiVersion)", "-Wl,--image-base=0x400000", "-Wl,-zmax-page-size=4096",
-      "-Wl,-zseparate-code", "-Wl,-znorelro", "-Wl,--build-id=none", "-o", output.path, file.path,
-    ]
-    try process.run()
-    process.waitUntilExit()
-    try #require(process.terminationStatus == 0, "clang refused the program")
-    bytes = Array(try Data(contentsOf: output))
-
+    let clang = try #require(Self.clang, "put the toolchain's clang on PATH")
+    bytes = try Self.build("program.c", Self.source) { file, output in
+      try Self.run(clang, Self.linking + ["-gdwarf-\(dwarf)", "-DVERSION=\(abiVersion)", "-o", output, file])
+    }
     var addresses: [String: GuestAddress] = [:]
     let header = try ImageHeader(bytes)
     for program in try header.programHeaders(in: bytes) where program.type == .note {
@@ -88,4 +71,57 @@ struct SymbolProgram {
   }
 
   func address(_ name: String) throws -> GuestAddress { try #require(addresses[name]) }
+
+  /// A program of one Swift function that traps, for one reason: `arithmetic overflow` in line 4.
+  static func swiftTrap(dwarf: Int) throws -> [UInt8] {
+    let source = """
+      @_cdecl("_start")
+      public func start(_ numbers: UnsafeMutablePointer<Int>) {
+        numbers[0] &+= 3
+        numbers[1] += 1
+      }
+      """
+    let clang = try #require(Self.clang, "put the toolchain's clang on PATH")
+    return try build("trap.swift", source) { file, output in
+      try run(
+        clang.dropLast("clang".count) + "swiftc",
+        [
+          "-target", "x86_64-unknown-linux-gnu", "-enable-experimental-feature", "Embedded",
+          "-parse-as-library",
+          "-wmo", "-O", "-Xfrontend", "-function-sections", "-Xfrontend", "-disable-stack-protector", "-g",
+          "-dwarf-version=\(dwarf)", "-c", file, "-o", output + ".o",
+        ])
+      try run(clang, linking + ["-o", output, output + ".o"])
+    }
+  }
+
+  /// As guests are linked.
+  private static let linking = [
+    "--target=x86_64-unknown-linux-gnu", "-O1", "-fno-omit-frame-pointer", "-ffreestanding", "-nostdlib",
+    "-static", "-fuse-ld=lld", "-Wl,--image-base=0x400000", "-Wl,-zmax-page-size=4096", "-Wl,-zseparate-code",
+    "-Wl,-znorelro", "-Wl,--gc-sections", "-Wl,--build-id=none",
+  ]
+
+  /// What `compile` makes of a source file, in a folder that is gone afterwards.
+  private static func build(
+    _ name: String, _ source: String, compile: (_ file: String, _ output: String) throws -> Void
+  ) throws -> [UInt8] {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("exo-symbols-\(UUID())")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let file = folder.appendingPathComponent(name)
+    let output = folder.appendingPathComponent("program")
+    try source.write(to: file, atomically: true, encoding: .utf8)
+    try compile(file.path, output.path)
+    return Array(try Data(contentsOf: output))
+  }
+
+  private static func run(_ tool: some StringProtocol, _ arguments: [String]) throws {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: String(tool))
+    process.arguments = arguments
+    try process.run()
+    process.waitUntilExit()
+    try #require(process.terminationStatus == 0, "\(tool) refused the program")
+  }
 }

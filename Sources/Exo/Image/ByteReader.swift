@@ -83,9 +83,13 @@ struct ByteReader {
     return nil
   }
 
-  /// The text up to the next NUL, and moves past it.
+  /// The longest string that is read: names and paths are shorter, and garbage costs no more than this.
+  static let stringLimit = 4096
+
+  /// The text up to the next NUL, and moves past it; nil if that is too far.
   mutating func string() -> String? {
-    guard let stop = bytes[position..<end].firstIndex(of: 0) else { return nil }
+    let limit = min(remaining, Self.stringLimit)
+    guard let stop = bytes[position..<(position + limit)].firstIndex(of: 0) else { return nil }
     defer { position = stop + 1 }
     return String(decoding: bytes[position..<stop], as: UTF8.self)
   }

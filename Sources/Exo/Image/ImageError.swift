@@ -39,7 +39,7 @@ public enum ImageError: Error, Hashable, Sendable, CustomStringConvertible {
     case .unknownVersion(let version): "unknown ELF version \(version)"
     case .foreignMachine(let number): "made for \(Self.machine(number)); guests are x86-64"
     case .notExecutable(let type): "\(Self.kind(type)); guests are static executables at a fixed address"
-    case .interpreter(let path): "dynamically linked (asks for \(path)); guests are linked static"
+    case .interpreter(let path): "dynamically linked (asks for \(printable(path))); guests are linked static"
     case .dynamicLibraries(let count): "needs \(count) shared libraries; guests are linked static"
     case .headerEntrySize(let size): "program headers of \(size) bytes, not 56"
     case .tooManyHeaders(let count, let limit): "\(count) program headers, above the limit of \(limit)"

@@ -12,6 +12,9 @@ struct ImageSections {
     let range: Range<Int>?
   }
 
+  /// Larger sections are not read: no guest has them, and reading all of one takes a while.
+  static let sizeLimit = 64 << 20
+
   let bytes: [UInt8]
   let all: [Section]
   private let names: Range<Int>
@@ -62,7 +65,7 @@ extension ImageSections.Section {
     let hasNoBytes = type == 0 || type == 8
     let isCompressed = flags & 0x800 != 0
     if !hasNoBytes, !isCompressed, let start = Int(exactly: offset), let count = Int(exactly: size),
-      start <= fileSize, count <= fileSize - start
+      start <= fileSize, count <= fileSize - start, count <= ImageSections.sizeLimit
     {
       range = start..<(start + count)
     } else {

@@ -34,9 +34,7 @@ struct LineTable: Sendable {
     guard !sequences.isEmpty else { return nil }
 
     bytes = sections.bytes
-    strings = LineStrings(
-      bytes: sections.bytes, lines: sections.range(named: ".debug_line_str"),
-      strings: sections.range(named: ".debug_str"))
+    strings = LineStrings(sections)
     self.units = units
     self.sequences = sequences
   }
@@ -90,6 +88,12 @@ struct LineStrings: Sendable {
   let bytes: [UInt8]
   let lines: Range<Int>?
   let strings: Range<Int>?
+
+  init(_ sections: ImageSections) {
+    bytes = sections.bytes
+    lines = sections.range(named: ".debug_line_str")
+    strings = sections.range(named: ".debug_str")
+  }
 
   func string(at offset: UInt64, in range: Range<Int>?) -> String? {
     guard let range else { return nil }

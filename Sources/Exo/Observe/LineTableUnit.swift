@@ -134,7 +134,7 @@ struct LineUnit: Sendable {
 }
 
 /// Where a string lies; read only when it is wanted.
-enum LineText {
+enum LineText: Sendable {
   case inline(Int)
   case lineString(UInt64)
   case string(UInt64)

@@ -4,8 +4,8 @@ struct SymbolTable: Sendable {
     let start: UInt64
     /// Where the function ends by its own account; equal to `start` for a label of an assembly file.
     let end: UInt64
-    /// End of the section it lies in.
-    let limit: UInt64
+    /// How far a label may reach: to the end of its section or of the function it is in.
+    var limit: UInt64
     let nameOffset: Int
     /// Functions before labels, global names before local ones.
     let rank: UInt8
@@ -41,6 +41,11 @@ struct SymbolTable: Sendable {
         Symbol(start: value, end: min(end, limit), limit: limit, nameOffset: Int(nameOffset), rank: rank))
     }
     symbols.sort { ($0.start, $0.rank) < ($1.start, $1.rank) }
+    var end: UInt64 = 0
+    for index in symbols.indices {
+      if symbols[index].start < end { symbols[index].limit = min(symbols[index].limit, end) }
+      end = max(end, symbols[index].end)
+    }
 
     bytes = sections.bytes
     self.names = names
@@ -56,13 +61,13 @@ struct SymbolTable: Sendable {
       let middle = (low + high) / 2
       if symbols[middle].start > address.value { high = middle } else { low = middle + 1 }
     }
-    // The nearest symbol may be a label or a part inside the function; a few steps back find the whole.
-    var label: Symbol?
-    for symbol in symbols[max(0, low - 16)..<low].reversed() {
-      if address.value < symbol.end { return found(symbol) }
-      if symbol.start == symbol.end, address.value < symbol.limit, label == nil { label = symbol }
+    // A label reaches up to the next symbol. A function may hold labels and parts: a few steps back find it.
+    guard low > 0 else { return nil }
+    for symbol in symbols[max(0, low - 16)..<low].reversed() where address.value < symbol.end {
+      return found(symbol)
     }
-    return label.flatMap(found)
+    let nearest = symbols[low - 1]
+    return nearest.start == nearest.end && address.value < nearest.limit ? found(nearest) : nil
   }
 
   private func found(_ symbol: Symbol) -> (name: String, start: GuestAddress)? {
