@@ -84,8 +84,11 @@ let package = Package(
       ], swiftSettings: hostSwift, linkerSettings: staticHost),
     // The same LibOS sources for the host, through a link, so that tests compile the files a guest runs.
     .target(name: "LibOSHost", dependencies: ["ExoABI"]),
+    // What tests share: requirements, running programs.
+    .target(name: "TestSupport", path: "Tests/TestSupport"),
     .testTarget(name: "ABITests", dependencies: ["ExoABI", "Nucleus"]),
     .testTarget(name: "ExoTests", dependencies: ["Exo", "ExoABI", "CKVM"]),
     .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI"]),
-    .testTarget(name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoABI"]),
+    .testTarget(name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoABI", "TestSupport"]),
+    .testTarget(name: "CommandLineTests", dependencies: ["TestSupport"]),
   ])
