@@ -6,7 +6,10 @@ import Synchronization
 /// exits, faults, is ended or runs out of its time.
 public final class Environment: Sendable {
   public let id: EnvironmentID
-  public let image: GuestImage
+  /// What it was called when it was made.
+  public let name: String
+  /// The image it was made from; nil for one that another environment filled.
+  public let image: GuestImage?
   let machine: Machine
   let processor: Processor
   /// Guest-physical address of the page table's root.
@@ -21,6 +24,8 @@ public final class Environment: Sendable {
   /// The exokernel's end of the rings: held by whoever serves them now.
   let ring: Mutex<ExocallRing>
   let console: Mutex<ConsoleQueue>
+  /// Where its children's output goes too.
+  let consoleOutput: Console.Output
   /// The number of the newest completion, for `isSatisfied` without the ring's lock.
   let posted = Atomic<UInt32>(0)
   /// Set when a console request had to wait.
@@ -35,22 +40,27 @@ public final class Environment: Sendable {
 
   /// Where an environment stands with its processor.
   struct Scheduling {
-    enum State { case runnable, waiting, ended }
-    var state = State.runnable
+    enum State { case created, runnable, waiting, stopped, ended }
+    var state = State.created
+    var entryPoint: EntryPoint?
     /// The completion it sleeps for.
     var awaited: UInt32 = 0
+    /// Its processor is to let go of it at the next exit.
+    var stopRequested = false
   }
   private struct Ending {
     var requested: Outcome?
     var finished: Outcome?
     var waiters: [CheckedContinuation<Outcome, Never>] = []
+    var watchers: [@Sendable (Outcome) -> Void] = []
   }
 
   init(
-    id: EnvironmentID, image: GuestImage, machine: Machine, processor: Processor, shell: Shell,
-    latch: ExecutionLatch, console: Console, timeLimit: Duration?
+    id: EnvironmentID, name: String, image: GuestImage?, machine: Machine, processor: Processor,
+    shell: Shell, latch: ExecutionLatch, console: Console, timeLimit: Duration?
   ) {
     self.id = id
+    self.name = name
     self.image = image
     self.machine = machine
     self.processor = processor
@@ -65,6 +75,7 @@ public final class Environment: Sendable {
         submissions: machine.memory.page(shell.submission),
         completions: machine.memory.page(shell.completion)))
     self.console = Mutex(ConsoleQueue(console))
+    consoleOutput = console.output
   }
 
   /// Waits until the environment has ended and its frames are back with the machine.
@@ -78,8 +89,17 @@ public final class Environment: Sendable {
     }
   }
 
+  /// Calls `body`, once, when the environment has ended; at once if it has.
+  func whenEnded(_ body: @escaping @Sendable (Outcome) -> Void) {
+    let finished: Outcome? = ending.withLock {
+      if $0.finished == nil { $0.watchers.append(body) }
+      return $0.finished
+    }
+    if let finished { body(finished) }
+  }
+
   /// Ends the environment; no effect if it has ended.
-  public func kill() { requestEnd(.killed) }
+  public func kill() { requestEnd(.killed(status: 137)) }
 
   /// The first reason counts. Whoever runs it takes it out of guest mode and finishes it.
   func requestEnd(_ outcome: Outcome) {
@@ -97,13 +117,21 @@ public final class Environment: Sendable {
   /// Called once by the processor's thread, after the environment's bindings are broken.
   func finish() {
     scheduling.withLock { $0.state = .ended }
-    let (outcome, waiters) = ending.withLock { state in
-      let outcome = state.requested ?? .killed
+    let (outcome, waiters, watchers) = ending.withLock { state in
+      let outcome = state.requested ?? .killed(status: 137)
       state.finished = outcome
-      defer { state.waiters = [] }
-      return (outcome, state.waiters)
+      defer { (state.waiters, state.watchers) = ([], []) }
+      return (outcome, state.waiters, state.watchers)
     }
+    for watcher in watchers { watcher(outcome) }
     for waiter in waiters { waiter.resume(returning: outcome) }
+  }
+
+  /// What is left of its time, which its children share.
+  var remainingTime: Duration? {
+    guard deadline != .max else { return nil }
+    let now = ckvm_monotonic()
+    return .nanoseconds(deadline > now ? Int64(clamping: deadline - now) : 0)
   }
 
   // --- the line that tells the environment who serves its ring
@@ -117,6 +145,17 @@ public final class Environment: Sendable {
   func isPosted(_ number: UInt32) -> Bool {
     Int32(bitPattern: posted.load(ordering: .sequentiallyConsistent) &- number) >= 0
   }
+}
+
+/// Where an environment begins.
+struct EntryPoint: Hashable, Sendable {
+  var entry: GuestAddress
+  var stack: GuestAddress
+  /// Arrives in RSI; RDI holds the address of the start page.
+  var argument: UInt64 = 0
+
+  /// Address 0 is never mapped: whoever starts there faults at once.
+  static let nowhere = EntryPoint(entry: GuestAddress(0), stack: GuestAddress(0))
 }
 
 extension Duration {

@@ -35,6 +35,26 @@ enum Exocall: Hashable, Sendable {
   case exceptionBind(
     vector: ExceptionVector, handler: GuestAddress, stackTop: GuestAddress, withAddress: Bool)
   case exceptionUnbind(vector: ExceptionVector)
+  case capabilityDerive(CapabilityHandle, first: Int, pages: Int, rights: CapabilityRights)
+  case capabilityGrant(
+    CapabilityHandle, to: CapabilityHandle, first: Int, pages: Int, rights: CapabilityRights)
+  case capabilityRevoke(CapabilityHandle)
+  case capabilityDrop(CapabilityHandle)
+  case capabilityInspect(CapabilityHandle)
+  case capabilityNext(CapabilityHandle)
+  case environmentCreate(Quota)
+  case environmentMap(
+    CapabilityHandle, capability: CapabilityHandle, offset: Int, address: GuestAddress, pages: Int,
+    rights: Rights)
+  case environmentStart(CapabilityHandle, EntryPoint)
+  case environmentStop(CapabilityHandle)
+  case environmentResume(CapabilityHandle)
+  case environmentEnd(CapabilityHandle, status: UInt8)
+  case environmentInspect(CapabilityHandle)
+  case environmentWait(CapabilityHandle)
+  case pageVector(PageOperation, address: GuestAddress, count: Int)
+
+  enum PageOperation: UInt64, Sendable { case map, unmap, protect }
 
   /// The most one console call moves: what a pipe takes without blocking.
   static let consoleLimit = 4096
@@ -61,9 +81,9 @@ enum Exocall: Hashable, Sendable {
       self = .frameAllocate(first: first, count: try Self.pages(b))
     case EXO_CALL_frame_free.rawValue: self = .frameFree(capability: CapabilityHandle(rawValue: a))
     case EXO_CALL_map.rawValue:
-      guard let offset = Int(exactly: b), offset <= 1 << 32 else { throw .outOfRange }
       self = .map(
-        capability: CapabilityHandle(rawValue: a), offset: offset, address: try Self.mappable(c, pages: d),
+        capability: CapabilityHandle(rawValue: a), offset: try Self.offset(b),
+        address: try Self.mappable(c, pages: d),
         pages: try Self.pages(d), rights: try Self.rights(e))
     case EXO_CALL_unmap.rawValue:
       self = .unmap(address: try Self.mappable(a, pages: b), pages: try Self.pages(b))
@@ -82,8 +102,72 @@ enum Exocall: Hashable, Sendable {
       self = .exceptionBind(
         vector: vector, handler: GuestAddress(b), stackTop: GuestAddress(c), withAddress: withAddress)
     case EXO_CALL_exception_unbind.rawValue: self = .exceptionUnbind(vector: try Self.vector(a))
+    case EXO_CALL_capability_derive.rawValue:
+      self = .capabilityDerive(
+        CapabilityHandle(rawValue: a), first: try Self.offset(b), pages: try Self.offset(c),
+        rights: try Self.capabilityRights(d))
+    case EXO_CALL_capability_grant.rawValue:
+      self = .capabilityGrant(
+        CapabilityHandle(rawValue: a), to: CapabilityHandle(rawValue: b), first: try Self.offset(c),
+        pages: try Self.offset(d), rights: try Self.capabilityRights(e))
+    case EXO_CALL_capability_revoke.rawValue: self = .capabilityRevoke(CapabilityHandle(rawValue: a))
+    case EXO_CALL_capability_drop.rawValue: self = .capabilityDrop(CapabilityHandle(rawValue: a))
+    case EXO_CALL_capability_inspect.rawValue: self = .capabilityInspect(CapabilityHandle(rawValue: a))
+    case EXO_CALL_capability_next.rawValue: self = .capabilityNext(CapabilityHandle(rawValue: a))
+    case EXO_CALL_environment_create.rawValue:
+      self = .environmentCreate(
+        Quota(
+          frames: a, capabilities: b, bindings: c, environments: d, ringWork: UInt64(EXO_RING_CAPACITY)))
+    case EXO_CALL_environment_map.rawValue:
+      let pages = d >> 32
+      self = .environmentMap(
+        CapabilityHandle(rawValue: a), capability: CapabilityHandle(rawValue: b),
+        offset: Int(d & 0xffff_ffff), address: try Self.mappable(c, pages: pages),
+        pages: try Self.pages(pages),
+        rights: try Self.rights(e))
+    case EXO_CALL_environment_start.rawValue:
+      guard b < UInt64(EXO_USER_LIMIT), c < UInt64(EXO_USER_LIMIT) else { throw .badAddress }
+      self = .environmentStart(
+        CapabilityHandle(rawValue: a),
+        EntryPoint(entry: GuestAddress(b), stack: GuestAddress(c), argument: d))
+    case EXO_CALL_environment_stop.rawValue: self = .environmentStop(CapabilityHandle(rawValue: a))
+    case EXO_CALL_environment_resume.rawValue: self = .environmentResume(CapabilityHandle(rawValue: a))
+    case EXO_CALL_environment_end.rawValue:
+      self = .environmentEnd(CapabilityHandle(rawValue: a), status: UInt8(truncatingIfNeeded: b))
+    case EXO_CALL_environment_inspect.rawValue: self = .environmentInspect(CapabilityHandle(rawValue: a))
+    case EXO_CALL_environment_wait.rawValue: self = .environmentWait(CapabilityHandle(rawValue: a))
+    case EXO_CALL_page_vector.rawValue:
+      guard let operation = PageOperation(rawValue: a), c <= UInt64(EXO_VECTOR_LIMIT) else { throw .invalid }
+      self = .pageVector(operation, address: GuestAddress(b), count: Int(c))
     default: throw .noSuchCall
     }
+  }
+
+  /// One entry of a page vector, as the call it stands for.
+  init(_ operation: PageOperation, _ entry: exo_page_operation) throws(Refusal) {
+    let pages = UInt64(entry.pages)
+    switch operation {
+    case .map:
+      self = .map(
+        capability: CapabilityHandle(rawValue: entry.capability), offset: try Self.offset(entry.first),
+        address: try Self.mappable(entry.address, pages: pages), pages: try Self.pages(pages),
+        rights: try Self.rights(UInt64(entry.rights)))
+    case .unmap:
+      self = .unmap(address: try Self.mappable(entry.address, pages: pages), pages: try Self.pages(pages))
+    case .protect:
+      self = .protect(
+        address: try Self.mappable(entry.address, pages: pages), pages: try Self.pages(pages),
+        rights: try Self.rights(UInt64(entry.rights)))
+    }
+  }
+
+  private static func offset(_ raw: UInt64) throws(Refusal) -> Int {
+    guard raw <= 1 << 32 else { throw .outOfRange }
+    return Int(raw)
+  }
+  private static func capabilityRights(_ raw: UInt64) throws(Refusal) -> CapabilityRights {
+    guard raw < 1 << 9 else { throw .invalid }
+    return CapabilityRights(rawValue: UInt32(raw))
   }
 
   private static func consoleLength(_ raw: UInt64) throws(Refusal) -> Int {

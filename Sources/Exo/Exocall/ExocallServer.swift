@@ -45,6 +45,12 @@ extension Environment {
     processor.completionPosted(self)
   }
 
+  /// Posts the answer to a call that was accepted earlier, from whatever thread has it.
+  func postLater(_ completion: Completion) {
+    guard !endRequested.load(ordering: .relaxed) else { return }
+    ring.withLock { ring in post(completion, &ring) }
+  }
+
   /// Carries a decoded call out. Nil if its completion comes later.
   private func carryOut(_ call: Exocall, tag: UInt64) throws(Refusal) -> Completion? {
     switch call {
@@ -70,6 +76,9 @@ extension Environment {
       }
       consolePending.store(true, ordering: .relaxed)
       return nil
+    case .environmentCreate, .environmentStart, .environmentStop, .environmentResume, .environmentEnd,
+      .environmentInspect, .environmentWait:
+      return try carryOutOnEnvironment(call, tag: tag)
     default:
       return try machine.withKernel { (kernel) throws(Refusal) in
         try kernel.carryOut(call, tag: tag, for: id)
@@ -121,7 +130,25 @@ extension Kernel {
       return Completion(
         tag: tag, result: Int64(bitPattern: capability.rawValue),
         values: (UInt64(run.first.number), UInt64(run.count)))
-    case .frameFree(let capability): try drop(capability, in: id)
+    case .frameFree(let capability):
+      guard try inspect(capability, in: id).resource.kind == .frames else { throw .badCapability }
+      try drop(capability, in: id)
+    case .capabilityDerive(let handle, let first, let pages, let rights):
+      let derived = try derive(handle, first: first, pages: pages, rights: rights, in: id)
+      return Completion(tag: tag, result: Int64(bitPattern: derived.rawValue))
+    case .capabilityGrant(let handle, let receiver, let first, let pages, let rights):
+      let granted = try grant(handle, to: receiver, first: first, pages: pages, rights: rights, in: id)
+      return Completion(tag: tag, result: Int64(bitPattern: granted.rawValue))
+    case .capabilityRevoke(let handle): return Completion(tag: tag, result: Int64(try revoke(handle, in: id)))
+    case .capabilityDrop(let handle): try drop(handle, in: id)
+    case .capabilityInspect(let handle): return try inspect(handle, in: id).completion(tag: tag)
+    case .capabilityNext(let handle):
+      return Completion(tag: tag, result: Int64(bitPattern: next(after: handle, in: id).rawValue))
+    case .environmentMap(let target, let capability, let offset, let address, let pages, let rights):
+      let child = try environment(target, needing: .control, in: id)
+      try map(into: child, capability, offset: offset, at: address, pages: pages, rights: rights, by: id)
+    case .pageVector(let operation, let address, let count):
+      return try carryOutVector(operation, at: address, count: count, tag: tag, for: id)
     case .map(let capability, let offset, let address, let pages, let rights):
       try map(capability, offset: offset, at: address, pages: pages, rights: rights, in: id)
     case .unmap(let address, let pages): try unmap(address, pages: pages, in: id)
@@ -134,5 +161,58 @@ extension Kernel {
     default: throw .noSuchCall
     }
     return Completion(tag: tag, result: 0)
+  }
+}
+
+extension Kernel {
+  /// Several page operations in one call, in order. Stops at the first that is refused.
+  private mutating func carryOutVector(
+    _ operation: Exocall.PageOperation, at address: GuestAddress, count: Int, tag: UInt64,
+    for id: EnvironmentID
+  ) throws(Refusal) -> Completion {
+    let entries = try readVector(at: address, count: count, of: id)
+    for (index, entry) in entries.enumerated() {
+      do throws(Refusal) {
+        _ = try carryOut(Exocall(operation, entry), tag: tag, for: id)
+      } catch {
+        return Completion(tag: tag, result: -Int64(error.code), values: (UInt64(index), 0))
+      }
+    }
+    return Completion(tag: tag, result: 0, values: (UInt64(entries.count), 0))
+  }
+
+  /// Reads the entries once.
+  private func readVector(
+    at address: GuestAddress, count: Int, of id: EnvironmentID
+  ) throws(Refusal) -> [exo_page_operation] {
+    var bytes: [UInt8] = []
+    let size = MemoryLayout<exo_page_operation>.stride
+    guard let domain = domains[id],
+      domain.shell.space.copyIn(address, count: count * size, memory: memory, to: &bytes)
+    else { throw .badAddress }
+    return (0..<count).map { index in
+      func word(_ offset: Int, _ length: Int) -> UInt64 {
+        (0..<length).reduce(0) { $0 | UInt64(bytes[index * size + offset + $1]) << UInt64($1 * 8) }
+      }
+      return exo_page_operation(
+        address: word(0, 8), pages: UInt32(word(8, 4)), rights: UInt32(word(12, 4)), capability: word(16, 8),
+        first: word(24, 8))
+    }
+  }
+}
+
+extension Authority {
+  /// As `capability_inspect` tells it.
+  fileprivate func completion(tag: UInt64) -> Completion {
+    let (first, count): (UInt32, UInt32) =
+      switch resource {
+      case .frames(let run), .slices(_, let run): (run.first, run.count)
+      case .addressSpace(let id), .environment(let id): (id.number, 1)
+      case .gate(let number), .event(let number), .filter(let number): (number, 1)
+      case .extent(let disk, _): (disk, 1)
+      }
+    return Completion(
+      tag: tag, result: Int64(resource.kind.rawValue),
+      values: (UInt64(rights.rawValue), UInt64(first) | UInt64(count) << 32))
   }
 }

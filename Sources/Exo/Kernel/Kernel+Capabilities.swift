@@ -50,6 +50,7 @@ extension Kernel {
   /// Takes away what stood on a capability that is no more. The root's frames are retired; for any other, the mappings
   /// of its environment that no capability of it covers any more.
   mutating func breakBindings(of removed: CapabilitySpace.Removed) {
+    if case .environment(let owned) = removed.authority.resource, removed.isRoot { addOrphan(owned) }
     guard case .frames(let run) = removed.authority.resource else { return }
     if removed.isRoot {
       retire(Frame(run.first), count: Int(run.count))

@@ -28,7 +28,7 @@ public enum LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
 /// What an environment is made from.
 struct DomainRequest {
   let id: EnvironmentID
-  let image: GuestImage
+  let image: GuestImage?
   let arguments: [String]
   let variables: [String]
   let quota: Quota
@@ -40,7 +40,9 @@ extension Kernel {
   /// Builds an environment's address space: kit, image, stack, arguments.
   mutating func createDomain(_ request: DomainRequest) throws(LaunchError) {
     let arguments = try ArgumentBlock(arguments: request.arguments, variables: request.variables)
-    let imagePages = request.image.segments.reduce(0) { $0 + $1.pageCount }
+    let segments = request.image?.segments ?? []
+    let bytes = request.image?.bytes ?? []
+    let imagePages = segments.reduce(0) { $0 + $1.pageCount }
     let needed = imagePages + Int(EXO_STACK_PAGES) + arguments.pages
     let available = min(frames.freeCount + retired.count, Int(clamping: request.quota.frames))
     func outOfMemory() -> LaunchError { .outOfMemory(neededFrames: needed + 16, available: available) }
@@ -50,20 +52,42 @@ extension Kernel {
     domains[request.id] = Domain(shell: shell, latch: request.latch)
     do {
       try capabilities.open(request.id, limit: request.quota)
-      for segment in request.image.segments {
+      for segment in segments {
         try populate(
           request.id, at: segment.address, pages: segment.pageCount, rights: segment.rights,
-          content: request.image.bytes[segment.fileRange], offset: segment.contentOffset)
+          content: bytes[segment.fileRange], offset: segment.contentOffset)
       }
       let stackLow = GuestAddress(exo_stack_top - UInt64(EXO_STACK_PAGES) << 12)
       try populate(request.id, at: stackLow, pages: Int(EXO_STACK_PAGES), rights: [.read, .write])
       try populate(
         request.id, at: GuestAddress(exo_kit_arguments), pages: arguments.pages, rights: .read,
         content: arguments.bytes[...], offset: 0)
-      writeStartPage(request, arguments: arguments, shell: domains[request.id]!.shell)
+      writeStartPage(request, shell: domains[request.id]!.shell)
     } catch {
       destroyDomain(request.id)
       throw outOfMemory()
+    }
+  }
+
+  /// An environment with nothing but its kit, for another one to fill. Its quota is part of its creator's, which also
+  /// gets the first capability to it.
+  mutating func createChild(_ request: DomainRequest, of creator: EnvironmentID) throws(Refusal)
+    -> CapabilityHandle
+  {
+    do { try capabilities.open(request.id, under: creator, limit: request.quota) } catch {
+      throw Refusal(error)
+    }
+    do throws(Refusal) {
+      let shell = try takeShell()
+      domains[request.id] = Domain(shell: shell, latch: request.latch)
+      writeStartPage(request, shell: shell)
+      let authority = Authority(.environment(request.id), Resource.Kind.environment.rights)
+      do { return try capabilities.mint(authority, in: creator) } catch { throw Refusal(error) }
+    } catch {
+      if let domain = domains.removeValue(forKey: request.id) { shells.append(domain.shell) }
+      for removed in capabilities.removeAll(of: request.id) { breakBindings(of: removed) }
+      releaseCharges(of: request.id)
+      throw error
     }
   }
 
@@ -93,7 +117,7 @@ extension Kernel {
     }
   }
 
-  private func writeStartPage(_ request: DomainRequest, arguments: ArgumentBlock, shell: Shell) {
+  private func writeStartPage(_ request: DomainRequest, shell: Shell) {
     memory.write(
       exo_start(
         abi_version: UInt32(EXO_ABI_VERSION), environment: request.id.number,
@@ -104,7 +128,7 @@ extension Kernel {
         arguments: exo_kit_arguments, environment_count: UInt64(request.variables.count),
         environment_variables: exo_kit_arguments + UInt64(request.arguments.count) * 8,
         features: request.features, frame_limit: request.quota.frames,
-        image_end: request.image.end.value),
+        image_end: request.image?.end.value ?? 0),
       at: shell.start.address)
     publishStatus(shell, framesHeld: domains[request.id]!.framesHeld)
   }

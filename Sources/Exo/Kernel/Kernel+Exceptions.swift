@@ -19,6 +19,11 @@ extension Kernel {
     let low = GuestAddress(stackTop.value - UInt64(EXO_EXCEPTION_PUSH))
     guard domain.shell.space.allows([.read, .write], low, count: Int(EXO_EXCEPTION_PUSH), memory: memory)
     else { throw .badAddress }
+    // A guaranteed mapping: only of frames that nobody else can take back.
+    for page in stride(from: low.value & ~0xfff, to: stackTop.value, by: 4096) {
+      let entry = domain.shell.space.entry(of: GuestAddress(page), in: memory)
+      guard let frame = frame(at: entry.address), frames.owner(of: frame) == id else { throw .notPermitted }
+    }
     if stack.top != stackTop || stack.vectors.isEmpty {
       unpinStack(stack, in: domain)
       stack = ExceptionStack(top: stackTop, frames: pinPages(low, through: stackTop, in: domain))

@@ -38,6 +38,15 @@ struct Kernel: ~Copyable {
   private(set) var faults: [String] = []
   mutating func logFault(_ text: String) { faults.append(text) }
 
+  /// Environments whose owner is gone; `Machine.withKernel` ends them.
+  private var orphans: [EnvironmentID] = []
+  mutating func addOrphan(_ id: EnvironmentID) { orphans.append(id) }
+  mutating func takeOrphans() -> [EnvironmentID] {
+    guard !orphans.isEmpty else { return [] }
+    defer { orphans = [] }
+    return orphans
+  }
+
   mutating func newEnvironmentID() -> EnvironmentID {
     lastEnvironment += 1
     return EnvironmentID(lastEnvironment)

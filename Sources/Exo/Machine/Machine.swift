@@ -155,14 +155,15 @@ public final class Machine: Sendable {
       return (id, domain.shell)
     }
     let environment = Environment(
-      id: id, image: image, machine: self, processor: processor, shell: shell, latch: latch,
-      console: console, timeLimit: timeLimit)
+      id: id, name: arguments.first ?? image.name, image: image, machine: self, processor: processor,
+      shell: shell, latch: latch, console: console, timeLimit: timeLimit)
     lifecycle.withLock { $0.environments[id] = environment }
     clock.mark("environment")
     let steps = (number == 1 ? startup : []) + clock.steps
     environment.statistics.update { $0.startup = steps }
     service.add(environment)
-    processor.enqueue(environment)
+    _ = processor.begin(
+      environment, at: EntryPoint(entry: image.entry, stack: GuestAddress(exo_stack_top)))
     configuration.logger.debug("launched \(image.name) as \(id) on processor \(processor.number)")
     return environment
   }
@@ -189,6 +190,35 @@ public final class Machine: Sendable {
     configuration.logger.debug("\(environment.id) has ended")
   }
 
+  /// An environment with nothing in it, made by another and out of its quota. The creator owns it: it ends when the
+  /// creator's first capability to it goes.
+  func create(by creator: Environment, _ quota: Quota) throws(Refusal) -> (CapabilityHandle, Environment) {
+    let number = lifecycle.withLock { state -> Int in
+      state.launches += 1
+      return state.launches
+    }
+    let latch = ExecutionLatch()
+    let features = hardware.features
+    let (id, handle, shell) = try withKernel { (kernel) throws(Refusal) in
+      let id = kernel.newEnvironmentID()
+      let handle = try kernel.createChild(
+        DomainRequest(
+          id: id, image: nil, arguments: [], variables: [], quota: quota, features: features, latch: latch),
+        of: creator.id)
+      guard let domain = kernel.domains[id] else { throw .absent }
+      return (id, handle, domain.shell)
+    }
+    let environment = Environment(
+      id: id, name: "\(creator.name)/\(id.number)", image: creator.image, machine: self,
+      processor: processors[number % processors.count], shell: shell, latch: latch,
+      console: Console(output: creator.consoleOutput), timeLimit: creator.remainingTime)
+    lifecycle.withLock { $0.environments[id] = environment }
+    service.add(environment)
+    return (handle, environment)
+  }
+
+  func environment(_ id: EnvironmentID) -> Environment? { lifecycle.withLock { $0.environments[id] } }
+
   /// Ends every environment and the machine's threads. Returns when all have ended.
   public func stop() {
     let environments = lifecycle.withLock { state in
@@ -206,11 +236,14 @@ public final class Machine: Sendable {
   /// Frames that nobody owns and that may be allocated now.
   public var freeFrames: Int { withKernel { $0.frames.freeCount } }
 
-  /// The lock on authority and memory.
+  /// The lock on authority and memory. Environments that lost their owner within it are ended after it.
   func withKernel<R, E: Error>(_ body: (inout Kernel) throws(E) -> R) throws(E) -> R {
-    let result: Result<R, E> = kernel.withLock { kernel in
-      do throws(E) { return .success(try body(&kernel)) } catch { return .failure(error) }
+    let (result, orphans): (Result<R, E>, [EnvironmentID]) = kernel.withLock { kernel in
+      let result: Result<R, E>
+      do throws(E) { result = .success(try body(&kernel)) } catch { result = .failure(error) }
+      return (result, kernel.takeOrphans())
     }
+    for id in orphans { environment(id)?.kill() }
     return try result.get()
   }
 }

@@ -22,8 +22,10 @@ public struct Substrate: Hashable, Sendable {
     _ vcpu: borrowing VCPU, root: PhysicalAddress, control: ControlState
   ) throws(HostError) -> Substrate {
     try vcpu.reset(
-      root: root, entry: GuestAddress(exo_nucleus_text + UInt64(EXO_NUCLEUS_PROBE_STUB)),
-      stack: GuestAddress(exo_kit_trap + UInt64(EXO_TRAP_NUCLEUS_TOP)), argument: GuestAddress(0),
+      root: root,
+      at: EntryPoint(
+        entry: GuestAddress(exo_nucleus_text + UInt64(EXO_NUCLEUS_PROBE_STUB)),
+        stack: GuestAddress(exo_kit_trap + UInt64(EXO_TRAP_NUCLEUS_TOP))),
       control: control, ring: 0)
     while true {
       switch try vcpu.enter() {

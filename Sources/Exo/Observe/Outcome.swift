@@ -8,8 +8,8 @@ public enum Outcome: Hashable, Sendable {
   case misused(Misuse)
   /// The limit that its creator set on its time ran out.
   case timeLimit(Duration)
-  /// Its creator ended it.
-  case killed
+  /// The host's program, or an environment with the authority, ended it and gave this status.
+  case killed(status: UInt8)
   /// The host's kernel would not run it on; the machine is unusable.
   case hostFailure(HostError)
 }

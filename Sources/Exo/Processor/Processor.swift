@@ -69,14 +69,62 @@ final class Processor: Sendable {
   /// Makes an environment runnable if it sleeps and has a reason to wake.
   func wake(_ environment: Environment) {
     let wakes = environment.scheduling.withLock {
+      // One that never started, or is stopped, has no vCPU to end it on: its processor takes it to finish it.
+      let ends = environment.endRequested.load(ordering: .sequentiallyConsistent)
+      if ends, $0.state == .created || $0.state == .stopped {
+        $0.state = .runnable
+        return true
+      }
       guard $0.state == .waiting,
-        environment.isPosted($0.awaited) || environment.endRequested.load(ordering: .sequentiallyConsistent)
+        environment.isPosted($0.awaited) || ends
       else { return false }
       $0.state = .runnable
       environment.isWaiting.store(false, ordering: .sequentiallyConsistent)
       return true
     }
     if wakes { enqueue(environment) }
+  }
+
+  /// Starts an environment that was created or stopped. False if it is neither.
+  func begin(_ environment: Environment, at entryPoint: EntryPoint?) -> Bool {
+    let begins = environment.scheduling.withLock {
+      if let entryPoint {
+        guard $0.state == .created else { return false }
+        $0.entryPoint = entryPoint
+      } else {
+        // A stop that has not been heeded yet is taken back.
+        if $0.stopRequested {
+          $0.stopRequested = false
+          return $0.state == .runnable || $0.state == .waiting
+        }
+        guard $0.state == .stopped else { return false }
+      }
+      $0.state = .runnable
+      return true
+    }
+    if begins { enqueue(environment) }
+    return begins
+  }
+
+  /// Has the environment out of guest mode until `begin`. False if it does not run.
+  func halt(_ environment: Environment) -> Bool {
+    let halts = environment.scheduling.withLock {
+      guard $0.state == .runnable || $0.state == .waiting else { return false }
+      $0.stopRequested = true
+      return true
+    }
+    if halts { environment.latch.evict() }
+    return halts
+  }
+
+  /// Whether a stop was asked for: the environment is then stopped.
+  fileprivate func letsGo(of environment: Environment) -> Bool {
+    environment.scheduling.withLock {
+      guard $0.stopRequested else { return false }
+      $0.stopRequested = false
+      $0.state = .stopped
+      return true
+    }
   }
 
   /// Puts an environment to sleep until the completion is posted. False if it has been, so that it may go on.
@@ -133,6 +181,10 @@ private final class ProcessorLoop {
   /// Runs an environment until it sleeps, ends, or its slice is over while others wait.
   private func run(_ environment: Environment) {
     do throws(HostError) {
+      if environment.endRequested.load(ordering: .sequentiallyConsistent) {
+        finish(environment)
+        return
+      }
       let box = try vcpu(for: environment)
       var timed = false
       defer { if timed { _ = ckvm_timer_set(timer, 0) } }
@@ -141,6 +193,7 @@ private final class ProcessorLoop {
           finish(environment)
           return
         }
+        if processor.letsGo(of: environment) { return }
         if !timed, processor.hasOthers {
           timed = true
           _ = ckvm_timer_set(timer, Processor.slice)
@@ -238,8 +291,8 @@ private final class ProcessorLoop {
     try hardware.prepare(box.vcpu, root: environment.root)
     try box.vcpu.setModelRegisters(xcr0: hardware.control.xcr0)
     try box.vcpu.reset(
-      root: environment.root, entry: environment.image.entry, stack: GuestAddress(exo_stack_top),
-      argument: GuestAddress(exo_kit_start), control: hardware.control)
+      root: environment.root, at: environment.scheduling.withLock { $0.entryPoint } ?? .nowhere,
+      control: hardware.control)
     active[environment.id] = box
     environment.latch.setKicker(box.vcpu.kicker)
     let spent = ckvm_monotonic() &- began

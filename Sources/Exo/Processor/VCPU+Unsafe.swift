@@ -70,8 +70,7 @@ struct ControlState: Hashable, Sendable {
   /// Puts the vCPU at ring 3 in 64-bit mode, in the given address space, with everything an environment could have
   /// left behind set to known values.
   func reset(
-    root: PhysicalAddress, entry: GuestAddress, stack: GuestAddress, argument: GuestAddress,
-    control: ControlState, ring: Int = 3
+    root: PhysicalAddress, at point: EntryPoint, control: ControlState, ring: Int = 3
   ) throws(HostError) {
     let number = descriptor.number
     var system = kvm_sregs()
@@ -105,9 +104,10 @@ struct ControlState: Hashable, Sendable {
     system.cr8 = 0
     try check("KVM_SET_SREGS", unsafe ckvm_set_system_registers(number, &system))
     var general = kvm_regs()
-    general.rip = entry.value
-    general.rsp = stack.value
-    general.rdi = argument.value
+    general.rip = point.entry.value
+    general.rsp = point.stack.value
+    general.rdi = exo_kit_start
+    general.rsi = point.argument
     general.rflags = ring == 3 ? 0x202 : 0x2
     try check("KVM_SET_REGS", unsafe ckvm_set_registers(number, &general))
   }

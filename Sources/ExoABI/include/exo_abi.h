@@ -103,6 +103,41 @@
 #define EXO_FRAME_ANY 0xffffffffffffffff  // frame_allocate: any frame will do
 #define EXO_EXCEPTION_WITH_ADDRESS 1      // exception_bind, #PF only: deliver CR2 below the error code
 
+// environment_inspect
+#define EXO_STATE_CREATED 0
+#define EXO_STATE_RUNNABLE 1
+#define EXO_STATE_WAITING 2
+#define EXO_STATE_STOPPED 3
+#define EXO_STATE_ENDED 4
+
+// environment_wait
+#define EXO_ENDED_EXITED 0       // value: status
+#define EXO_ENDED_FAULTED 1      // values: vector, address touched
+#define EXO_ENDED_MISUSED 2
+#define EXO_ENDED_TIME_LIMIT 3
+#define EXO_ENDED_KILLED 4       // value: status given by whoever ended it
+#define EXO_ENDED_HOST_FAILURE 5
+
+// Kinds of capability, as capability_inspect tells them, and rights beyond EXO_READ, EXO_WRITE and EXO_EXECUTE.
+#define EXO_KIND_FRAMES 1
+#define EXO_KIND_ADDRESS_SPACE 2
+#define EXO_KIND_ENVIRONMENT 3
+#define EXO_KIND_GATE 4
+#define EXO_KIND_EVENT 5
+#define EXO_KIND_SLICES 6
+#define EXO_RIGHT_GRANT 8
+#define EXO_RIGHT_CONTROL 16
+#define EXO_RIGHT_INSPECT 32
+#define EXO_RIGHT_CALL 64
+#define EXO_RIGHT_SIGNAL 128
+#define EXO_RIGHT_DELIVER 256
+
+// page_vector
+#define EXO_VECTOR_MAP 0
+#define EXO_VECTOR_UNMAP 1
+#define EXO_VECTOR_PROTECT 2
+#define EXO_VECTOR_LIMIT 128
+
 #define EXO_NOTE_NAME "Exo"  // ELF note that carries the ABI version: type 1, one 32-bit word
 #define EXO_NOTE_ABI 1
 
@@ -151,6 +186,13 @@ struct exo_status {
   uint64_t frames_held;
 };
 
+// One entry of page_vector. Unmap and protect leave `capability` and `first` aside, unmap also `rights`.
+struct exo_page_operation {
+  uint64_t address;
+  uint32_t pages, rights;
+  uint64_t capability, first;
+};
+
 // Machine-wide facts, readable without a call. Nanoseconds of the monotonic clock are
 // clock_base + (((tsc - tsc_base) * clock_multiplier) >> 32).
 struct exo_machine {
@@ -169,6 +211,7 @@ _Static_assert(sizeof(struct exo_submission) == 64, "one cache line");
 _Static_assert(offsetof(struct exo_submission, sequence) == 60, "polled word ends the line");
 _Static_assert(sizeof(struct exo_completion) == 64, "one cache line");
 _Static_assert(offsetof(struct exo_completion, sequence) == 60, "polled word ends the line");
+_Static_assert(sizeof(struct exo_page_operation) * EXO_VECTOR_LIMIT == EXO_PAGE_SIZE, "a vector is at most a page");
 _Static_assert(EXO_RING_CAPACITY * 64 == EXO_PAGE_SIZE, "a ring is one page");
 _Static_assert(sizeof(struct exo_start) <= EXO_STATUS_OFFSET, "start and status share a page");
 _Static_assert(EXO_TRAP_DOUBLE_FAULT_TOP == EXO_PAGE_SIZE, "trap page layout");

@@ -17,8 +17,31 @@
   X(7, unmap, "address, pages", "0", "EINVAL EBUSY")                                                            \
   X(8, protect, "address, pages, rights", "0", "EINVAL EPERM ENOENT EBUSY")                                     \
   X(9, clock, "", "nanoseconds of the monotonic clock", "")                                                     \
-  X(10, exception_bind, "vector, handler, stack top, flags", "0", "EINVAL EFAULT EBUSY")                        \
-  X(11, exception_unbind, "vector", "0", "EINVAL ENOENT")
+  X(10, exception_bind, "vector, handler, stack top, flags", "0", "EINVAL EFAULT EBUSY EPERM")                        \
+  X(11, exception_unbind, "vector", "0", "EINVAL ENOENT")                                                       \
+  X(12, capability_derive, "capability, first page within it, pages, rights", "capability",                      \
+    "EBADF EPERM ESTALE ERANGE EDQUOT")                                                                         \
+  X(13, capability_grant, "capability, environment, first page within it, pages, rights",                        \
+    "capability, in the receiver's table", "EBADF EPERM ESTALE ERANGE EDQUOT ENOENT")                           \
+  X(14, capability_revoke, "capability", "how many were taken back", "EBADF ESTALE EBUSY")                      \
+  X(15, capability_drop, "capability", "0", "EBADF ESTALE EBUSY")                                               \
+  X(16, capability_inspect, "capability", "kind; values: rights, first and count", "EBADF ESTALE")              \
+  X(17, capability_next, "capability, or 0 for the first", "the next of one's own by index; 0 after the last",   \
+    "")                                                                                                         \
+  X(18, environment_create, "quotas: frames, capabilities, bindings, environments",                              \
+    "capability; values: its number", "EDQUOT ENOMEM")                                                          \
+  X(19, environment_map, "environment, capability, address, first page | pages << 32, rights", "0",              \
+    "EBADF EPERM ESTALE EINVAL EEXIST ENOMEM ERANGE EDQUOT EBUSY")                                              \
+  X(20, environment_start, "environment, entry, stack, argument", "0", "EBADF EPERM ESTALE EBUSY EFAULT")       \
+  X(21, environment_stop, "environment", "0", "EBADF EPERM ESTALE EBUSY")                                       \
+  X(22, environment_resume, "environment", "0", "EBADF EPERM ESTALE EBUSY")                                     \
+  X(23, environment_end, "environment, status", "0", "EBADF EPERM ESTALE")                                      \
+  X(24, environment_inspect, "environment", "EXO_STATE_*; values: number, frames held",                          \
+    "EBADF EPERM ESTALE")                                                                                       \
+  X(25, environment_wait, "environment", "EXO_ENDED_*, once it has; values: status or vector, address",          \
+    "EBADF EPERM ESTALE")                                                                                       \
+  X(26, page_vector, "operation, address of struct exo_page_operation, count",                                   \
+    "0; values: entries carried out, also when refused", "those of map, unmap and protect; EFAULT EINVAL")
 
 #ifndef __ASSEMBLER__
 #define EXO_CALL_ENUM(number, name, arguments, result, errors) EXO_CALL_##name = number,

@@ -1,0 +1,79 @@
+import ExoABI
+
+/// Exocalls by which one environment makes and governs others.
+extension Environment {
+  func carryOutOnEnvironment(_ call: Exocall, tag: UInt64) throws(Refusal) -> Completion? {
+    switch call {
+    case .environmentCreate(let quota):
+      let (handle, child) = try machine.create(by: self, quota)
+      return Completion(
+        tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(child.id.number), 0))
+    case .environmentStart(let handle, let entryPoint):
+      let child = try target(handle, needing: .control)
+      guard child.processor.begin(child, at: entryPoint) else { throw .busy }
+    case .environmentStop(let handle):
+      let child = try target(handle, needing: .control)
+      guard child !== self, child.processor.halt(child) else { throw .busy }
+    case .environmentResume(let handle):
+      let child = try target(handle, needing: .control)
+      guard child.processor.begin(child, at: nil) else { throw .busy }
+    case .environmentEnd(let handle, let status):
+      try target(handle, needing: .control).requestEnd(.killed(status: status))
+    case .environmentInspect(let handle):
+      let child = try target(handle, needing: .inspect)
+      let held = machine.withKernel { $0.domains[child.id]?.framesHeld ?? 0 }
+      return Completion(
+        tag: tag, result: Int64(child.scheduling.withLock { $0.state.code }),
+        values: (UInt64(child.id.number), UInt64(held)))
+    case .environmentWait(let handle):
+      let child = try target(handle, needing: .inspect)
+      guard child !== self else { throw .invalid }
+      child.whenEnded { [weak self] outcome in self?.postLater(outcome.completion(tag: tag)) }
+      return nil
+    default: throw .noSuchCall
+    }
+    return Completion(tag: tag, result: 0)
+  }
+
+  /// The live environment a handle names. One that has ended is gone from the machine, but its capability stays with
+  /// its owner: ENOENT then.
+  private func target(_ handle: CapabilityHandle, needing rights: CapabilityRights) throws(Refusal)
+    -> Environment
+  {
+    let named = try machine.withKernel { (kernel) throws(Refusal) in
+      try kernel.environment(handle, needing: rights, in: id)
+    }
+    guard let environment = machine.environment(named) else { throw .absent }
+    return environment
+  }
+}
+
+extension Environment.Scheduling.State {
+  /// As `environment_inspect` tells it.
+  fileprivate var code: Int32 {
+    switch self {
+    case .created: EXO_STATE_CREATED
+    case .runnable: EXO_STATE_RUNNABLE
+    case .waiting: EXO_STATE_WAITING
+    case .stopped: EXO_STATE_STOPPED
+    case .ended: EXO_STATE_ENDED
+    }
+  }
+}
+
+extension Outcome {
+  /// As `environment_wait` tells it.
+  fileprivate func completion(tag: UInt64) -> Completion {
+    let (code, values): (Int32, (UInt64, UInt64)) =
+      switch self {
+      case .exited(let status): (EXO_ENDED_EXITED, (UInt64(status), 0))
+      case .faulted(let report):
+        (EXO_ENDED_FAULTED, (UInt64(report.vector.number), report.address?.value ?? 0))
+      case .misused: (EXO_ENDED_MISUSED, (0, 0))
+      case .timeLimit: (EXO_ENDED_TIME_LIMIT, (0, 0))
+      case .killed(let status): (EXO_ENDED_KILLED, (UInt64(status), 0))
+      case .hostFailure(let error): (EXO_ENDED_HOST_FAILURE, (UInt64(error.code), 0))
+      }
+    return Completion(tag: tag, result: Int64(code), values: values)
+  }
+}
