@@ -54,6 +54,7 @@ extension Kernel {
     guard case .frames(let run) = removed.authority.resource else { return }
     if removed.isRoot {
       retire(Frame(run.first), count: Int(run.count))
+      removeRun(Frame(run.first), of: removed.environment)
       uncharge(Int(run.count), of: removed.environment)
       return
     }
@@ -69,7 +70,7 @@ extension Kernel {
         uncovered.append(frame)
       }
     }
-    forEachRun(of: uncovered) { first, count in dropTranslations(first, count: count) }
+    forEachRun(of: uncovered) { first, count in translations.drop(first, count: count) }
   }
 }
 

@@ -128,7 +128,7 @@ extension Kernel {
         arguments: exo_kit_arguments, environment_count: UInt64(request.variables.count),
         environment_variables: exo_kit_arguments + UInt64(request.arguments.count) * 8,
         features: request.features, frame_limit: request.quota.frames,
-        image_end: request.image?.end.value ?? 0),
+        image_end: request.image?.end.value ?? 0, frame_list: exo_kit_frames, tables: exo_kit_tables),
       at: shell.start.address)
     publishStatus(shell, framesHeld: domains[request.id]!.framesHeld)
   }

@@ -26,7 +26,9 @@ extension Kernel {
     do throws(CapabilityError) {
       let authority = Authority(
         .frames(Run(first: run.first.number, count: UInt32(run.count))!), Resource.Kind.frames.rights)
-      return (try capabilities.mint(authority, in: id), run)
+      let handle = try capabilities.mint(authority, in: id)
+      addRun(run.first, count: run.count, to: id)
+      return (handle, run)
     } catch {
       // Never mapped, so clean and unseen.
       uncharge(run.count, of: id)
@@ -34,6 +36,35 @@ extension Kernel {
       publishFreeCount()
       throw Refusal(error)
     }
+  }
+
+  // --- the list that an environment reads of what it owns
+
+  private mutating func addRun(_ first: Frame, count: Int, to id: EnvironmentID) {
+    guard var domain = domains.removeValue(forKey: id) else { return }
+    domain.runs.append((first.number, UInt32(count)))
+    publishRun(domain.runs.count - 1, of: domain)
+    domains[id] = domain
+  }
+  mutating func removeRun(_ first: Frame, of id: EnvironmentID) {
+    guard var domain = domains.removeValue(forKey: id) else { return }
+    if let index = domain.runs.lastIndex(where: { $0.first == first.number }) {
+      domain.runs.swapAt(index, domain.runs.count - 1)
+      domain.runs.removeLast()
+      publishRun(index, of: domain)
+    }
+    domains[id] = domain
+  }
+  /// Publishes one entry and the count.
+  private func publishRun(_ index: Int, of domain: Domain) {
+    let base = domain.shell.frameList.address.value
+    let capacity = 511
+    if index < min(domain.runs.count, capacity) {
+      let run = domain.runs[index]
+      memory.store(UInt64(run.first) | UInt64(run.count) << 32, PhysicalAddress(base + 8 + UInt64(index) * 8))
+    }
+    let truncated: UInt64 = domain.runs.count > capacity ? 1 : 0
+    memory.store(UInt64(min(domain.runs.count, capacity)) | truncated << 32, PhysicalAddress(base))
   }
 
   /// Adds frames to what an environment holds.
@@ -73,7 +104,7 @@ extension Kernel {
         frames.removeMapping(mapping, from: frame)
       }
     }
-    dropTranslations(first, count: count)
+    translations.drop(first, count: count)
     let latches = Array(seenBy.values)
     for i in 0..<count {
       let frame = first.advanced(by: i)
@@ -91,7 +122,7 @@ extension Kernel {
     for latch in retired.flatMap(\.seenBy) where evicted.insert(ObjectIdentifier(latch)).inserted {
       latch.evict()
     }
-    forEachRun(of: retired.map(\.frame)) { first, count in dropTranslations(first, count: count) }
+    forEachRun(of: retired.map(\.frame)) { first, count in translations.drop(first, count: count) }
     for entry in retired {
       memory.zero(entry.frame)
       frames.release(entry.frame)
@@ -109,16 +140,6 @@ extension Kernel {
       while end < sorted.count, sorted[end].number == sorted[end - 1].number + 1 { end += 1 }
       body(sorted[start], end - start)
       start = end
-    }
-  }
-
-  /// SUBSTRATE: after a page-table entry was cleared or lowered, this is what takes the old translation away.
-  func dropTranslations(_ first: Frame, count: Int) {
-    do {
-      try memory.dropTranslations(first, count: count)
-    } catch {
-      // The range is mapped from construction to the end of the machine, so madvise has nothing to refuse.
-      preconditionFailure("taking a page away failed: \(error)")
     }
   }
 }

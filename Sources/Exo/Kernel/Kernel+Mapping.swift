@@ -44,7 +44,7 @@ extension Kernel {
       frames.removeMapping(.init(environment: id, address: at), from: frame)
       if entry.isPresent { dropped.append(frame) }
     }
-    forEachRun(of: dropped) { first, count in dropTranslations(first, count: count) }
+    forEachRun(of: dropped) { first, count in translations.drop(first, count: count) }
   }
 
   /// Lowers or restores the rights of pages that are bound, within what was granted when they were.
@@ -60,12 +60,22 @@ extension Kernel {
       guard rights.isSubset(of: entry.granted) else { throw .notPermitted }
     }
     var lowered: [Frame] = []
+    var onlyWrites = true
     for page in 0..<pages {
       guard let slot = space.slot(of: address.advanced(byPages: page), in: memory) else { continue }
       let before = memory.updateEntry(at: slot) { $0.with(rights: rights) }
-      if !before.rights.isSubset(of: rights), let frame = frame(at: before.address) { lowered.append(frame) }
+      let lost = before.rights.subtracting(rights)
+      guard !lost.isEmpty, let frame = frame(at: before.address) else { continue }
+      lowered.append(frame)
+      if lost != .write { onlyWrites = false }
     }
-    forEachRun(of: lowered) { first, count in dropTranslations(first, count: count) }
+    forEachRun(of: lowered) { first, count in
+      if onlyWrites {
+        translations.dropWrites(first, count: count)
+      } else {
+        translations.drop(first, count: count)
+      }
+    }
   }
 
   private func refusePinned(_ address: GuestAddress, pages: Int, in domain: Domain) throws(Refusal) {
@@ -97,6 +107,6 @@ extension Kernel {
     }
     // All of them, owned or not: a translation that outlives its entry would show the next user of the shell what
     // becomes of the frame.
-    forEachRun(of: found.map(\.frame)) { first, count in dropTranslations(first, count: count) }
+    forEachRun(of: found.map(\.frame)) { first, count in translations.drop(first, count: count) }
   }
 }

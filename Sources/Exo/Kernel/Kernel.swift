@@ -6,6 +6,7 @@ import ExoABI
 /// Lock order: an environment's ring, then the kernel, then a console or a processor's queue.
 struct Kernel: ~Copyable {
   let memory: PhysicalMemory
+  let translations: Translations
   var frames: FrameTable
   /// Who holds what, and who may consume how much.
   var capabilities = CapabilitySpace()
@@ -22,11 +23,12 @@ struct Kernel: ~Copyable {
   let machinePage: Frame
 
   /// Throws if the memory is too small for even that.
-  init(memory: PhysicalMemory) throws(MachineError) {
+  init(memory: PhysicalMemory, hardware: Hardware? = nil) throws(MachineError) {
     var frames = FrameTable(count: memory.frameCount)
     guard let fixed = frames.allocate(upTo: 2, kind: .nucleus, owner: EnvironmentID(0)), fixed.count == 2
     else { throw .badMemorySize(bytes: memory.size, limit: Machine.memoryLimit) }
     self.memory = memory
+    translations = Translations(memory: memory, hardware: hardware)
     self.frames = frames
     nucleusText = fixed.first
     machinePage = fixed.first.advanced(by: 1)
@@ -78,6 +80,8 @@ struct Domain {
   /// Frames it owns, and page tables made for it: both are charged to its quota.
   var framesHeld = 0
   var framesPeak = 0
+  /// The runs of frames it owns, as its frame list shows them.
+  var runs: [(first: UInt32, count: UInt32)] = []
   /// Bound vectors by interrupt stack slot, and each slot's top.
   var exceptionStacks: [Int: ExceptionStack] = [:]
 }

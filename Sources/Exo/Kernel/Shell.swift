@@ -14,12 +14,14 @@ struct Shell: Sendable {
   let submission: Frame
   let completion: Frame
   let trap: Frame
+  let frameList: Frame
 
   /// The kit's pages and what the environment may do with them.
   fileprivate var kitPages: [(address: UInt64, frame: Frame, rights: Rights)] {
     [
       (exo_kit_start, start, .read), (exo_kit_submission, submission, [.read, .write]),
       (exo_kit_completion, completion, .read), (exo_kit_trap, trap, [.read, .write]),
+      (exo_kit_frames, frameList, .read),
     ]
   }
 }
@@ -33,7 +35,9 @@ extension Kernel {
     let shell: Shell
     if let used = shells.popLast() { shell = used } else { shell = try makeShell() }
     shell.tables.initialize(in: memory)
-    for frame in [shell.start, shell.submission, shell.completion, shell.trap] { memory.zero(frame) }
+    for frame in [shell.start, shell.submission, shell.completion, shell.trap, shell.frameList] {
+      memory.zero(frame)
+    }
     return shell
   }
 
@@ -53,14 +57,16 @@ extension Kernel {
       return frame
     }
     guard let root = one(.pageTable), let data = one(.nucleus), let idt = one(.nucleus),
-      let start = one(.kit), let submission = one(.kit), let completion = one(.kit), let trap = one(.kit)
+      let start = one(.kit), let submission = one(.kit), let completion = one(.kit), let trap = one(.kit),
+      let frameList = one(.kit)
     else {
       give(back: &frames)
       throw .noMemory
     }
     var shell = Shell(
       space: AddressSpace(root: root), tables: NucleusTables(data: data, idt: idt), start: start,
-      submission: submission, completion: completion, trap: trap)
+      submission: submission, completion: completion, trap: trap, frameList: frameList)
+    shell.space.exposeTables(in: memory)
     let nucleus: [(UInt64, Frame, executable: Bool)] = [
       (exo_nucleus_text, nucleusText, true), (exo_nucleus_data, data, false), (exo_nucleus_idt, idt, false),
     ]

@@ -58,7 +58,7 @@ public final class Machine: Sendable {
       try check(
         "KVM_SET_USER_MEMORY_REGION",
         unsafe ckvm_set_memory(
-          vm.number, 0, 0, PhysicalAddress.memoryBase, memory.size, memory.slotAddress))
+          vm.number, 0, Self.logsDirtyPages(vm), PhysicalAddress.memoryBase, memory.size, memory.slotAddress))
       clock.mark("memory")
       try check("sigaction", ckvm_install_kick())
       let hosts = Self.hostProcessors()
@@ -72,7 +72,7 @@ public final class Machine: Sendable {
           false))
       hardware = try Hardware(kvm: kvm, vm: vm)
       var kernel: Kernel
-      do { kernel = try Kernel(memory: memory) } catch { throw error }
+      do { kernel = try Kernel(memory: memory, hardware: hardware) } catch { throw error }
       kernel.publishMachine(clock: ClockBase(frequency: try Self.tscFrequency(hardware)))
       self.memory = memory
       self.service = service
@@ -91,6 +91,13 @@ public final class Machine: Sendable {
     } catch {
       throw .missingCapability("\(error)")
     }
+  }
+
+  /// Slot flags: dirty pages are logged where KVM lets the log be cleared by hand, which is what makes write
+  /// protection cheap (`Translations.dropWrites`). Costs nothing otherwise: a clean page's first write faults anyway,
+  /// to set the dirty bit.
+  private static func logsDirtyPages(_ vm: borrowing Descriptor) -> UInt32 {
+    ckvm_enable_manual_dirty_log(vm.number) >= 0 ? 1 : 0
   }
 
   private static func openDevice(_ path: String) throws(MachineError) -> Descriptor {

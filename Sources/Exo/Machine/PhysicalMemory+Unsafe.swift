@@ -121,4 +121,20 @@ import Synchronization
     precondition(offset < size && UInt64(count) << 12 <= size - offset, "frame out of range")
     try check("madvise", unsafe ckvm_drop_translations(slot + Int(offset), UInt64(count) << 12))
   }
+
+  /// Takes write access away from every translation to these frames, by clearing their bits in the slot's dirty log:
+  /// KVM then has the next write fault, and looks at the page table again. It removes nothing a read needs, and costs
+  /// one flush however many frames. SUBSTRATE: not where the processor logs dirty pages itself.
+  func writeProtect(_ first: Frame, count: Int, vm: borrowing Descriptor) throws(HostError) {
+    // The log is cleared in words of 64 frames; at the end of memory the last may be short.
+    let low = Int(first.number) & ~63
+    let high = min((Int(first.number) + count + 63) & ~63, frameCount)
+    var bitmap = [UInt64](repeating: 0, count: (high - low + 63) / 64)
+    for frame in Int(first.number)..<Int(first.number) + count {
+      bitmap[(frame - low) >> 6] |= 1 << UInt64((frame - low) & 63)
+    }
+    try check(
+      "KVM_CLEAR_DIRTY_LOG",
+      unsafe ckvm_clear_dirty_log(vm.number, 0, UInt64(low), UInt32(high - low), bitmap))
+  }
 }

@@ -17,12 +17,23 @@ struct AddressSpace: Sendable {
     guard address.isPageAligned, pages > 0, UInt64(pages) <= userPages else { return false }
     let start = address.value
     let (end, overflow) = start.addingReportingOverflow(UInt64(pages) << 12)
-    return !overflow && start >= UInt64(EXO_USER_FLOOR) && end <= UInt64(EXO_USER_LIMIT)
+    guard !overflow, start >= UInt64(EXO_USER_FLOOR), end <= UInt64(EXO_USER_LIMIT) else { return false }
+    // The window on the page table itself is nobody's to map.
+    return end <= exo_kit_tables || start >= exo_kit_tables_end
   }
   private static let userPages = UInt64(EXO_USER_LIMIT) >> 12
 
   private static func index(_ address: GuestAddress, level: Int) -> UInt64 {
     address.value >> (12 + 9 * UInt64(level)) & 511
+  }
+
+  /// Links the root to itself, read-only, so that the environment reads its own tables at `EXO_KIT_TABLES`. The link
+  /// is made once, before the first entry, and never changes.
+  func exposeTables(in memory: PhysicalMemory) {
+    let entry = PageTableEntry(bits: root.address.value | PageTableEntry.present | PageTableEntry.user)
+    memory.store(
+      entry.bits | PageTableEntry.noExecute,
+      PhysicalAddress(root.address.value + UInt64(EXO_KIT_TABLES_SLOT) * 8))
   }
 
   /// Where the entry of a page lies, if the tables above it exist.
@@ -69,7 +80,7 @@ struct AddressSpace: Sendable {
     in memory: PhysicalMemory, _ body: (GuestAddress, PageTableEntry, _ slot: PhysicalAddress) -> Void
   ) {
     func visit(_ table: PhysicalAddress, level: UInt64, base: UInt64, entries: UInt64) {
-      for index in 0..<entries {
+      for index in 0..<entries where level < 3 || index != UInt64(EXO_KIT_TABLES_SLOT) {
         let slot = PhysicalAddress(table.value + index * 8)
         let entry = memory.entry(at: slot)
         let address = base + index << (12 + 9 * level)

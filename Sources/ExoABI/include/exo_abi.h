@@ -40,9 +40,20 @@
 #define EXO_KIT_COMPLETION (EXO_KIT_BASE + 0x3000)  // read-only, written by the exokernel
 #define EXO_KIT_TRAP (EXO_KIT_BASE + 0x4000)        // stacks of the nucleus's own gates, pinned
 #define EXO_KIT_DOORBELL (EXO_KIT_BASE + 0x5000)    // device page, see EXO_DOORBELL_*
+#define EXO_KIT_FRAMES (EXO_KIT_BASE + 0x6000)      // read-only: struct exo_frame_list
 #define EXO_KIT_ARGUMENTS (EXO_KIT_BASE + 0x10000)  // read-only argument and environment strings
 #define EXO_KIT_ARGUMENT_PAGES 64
 #define EXO_KIT_END (EXO_KIT_BASE + 0x100000)
+
+// One's own page table, read-only: the entry of user page `a` is the word at EXO_KIT_TABLES + (a >> 12) * 8, where
+// the hardware keeps its accessed and dirty bits up to date. The word of an address under no table at all is not
+// mapped: look at the levels above first (EXO_KIT_TABLES_LEVEL(n), n = 1, 2, 3; entry a >> (12 + 9 n)).
+#define EXO_KIT_TABLES 0x00007f0000000000
+#define EXO_KIT_TABLES_END 0x00007f8000000000
+#define EXO_KIT_TABLES_SLOT 254  // of the root table: it links to the root itself
+#define EXO_KIT_TABLES_LEVEL1 0x00007f3f80000000
+#define EXO_KIT_TABLES_LEVEL2 0x00007f3f9fc00000
+#define EXO_KIT_TABLES_LEVEL3 0x00007f3f9fcfe000
 #define EXO_STATUS_OFFSET 0x800  // struct exo_status within the start page
 #define EXO_STACK_TOP (EXO_KIT_BASE - 0x100000)
 #define EXO_STACK_PAGES 64
@@ -177,6 +188,7 @@ struct exo_start {
   uint64_t features;      // EXO_FEATURE_*: the processor features that may be used; cpuid is not to be asked
   uint64_t frame_limit;   // most frames this environment may hold
   uint64_t image_end;     // first address past the image
+  uint64_t frame_list, tables;  // EXO_KIT_FRAMES, EXO_KIT_TABLES
 };
 
 // The line an environment reads after each submission. Written by the exokernel.
@@ -191,6 +203,15 @@ struct exo_page_operation {
   uint64_t address;
   uint32_t pages, rights;
   uint64_t capability, first;
+};
+
+// The frames an environment owns, as runs in no order. Complete unless `truncated`.
+struct exo_frame_run {
+  uint32_t first, count;
+};
+struct exo_frame_list {
+  uint32_t runs, truncated;
+  struct exo_frame_run run[511];
 };
 
 // Machine-wide facts, readable without a call. Nanoseconds of the monotonic clock are
@@ -214,13 +235,19 @@ _Static_assert(offsetof(struct exo_completion, sequence) == 60, "polled word end
 _Static_assert(sizeof(struct exo_page_operation) * EXO_VECTOR_LIMIT == EXO_PAGE_SIZE, "a vector is at most a page");
 _Static_assert(EXO_RING_CAPACITY * 64 == EXO_PAGE_SIZE, "a ring is one page");
 _Static_assert(sizeof(struct exo_start) <= EXO_STATUS_OFFSET, "start and status share a page");
+_Static_assert(sizeof(struct exo_frame_list) == EXO_PAGE_SIZE, "the frame list is one page");
+_Static_assert(EXO_KIT_TABLES == (uint64_t)EXO_KIT_TABLES_SLOT << 39, "self link: whole slot");
+_Static_assert(EXO_KIT_TABLES_LEVEL1 == (EXO_KIT_TABLES | (uint64_t)EXO_KIT_TABLES_SLOT << 30), "self link: twice");
+_Static_assert(EXO_KIT_TABLES_LEVEL2 == (EXO_KIT_TABLES_LEVEL1 | (uint64_t)EXO_KIT_TABLES_SLOT << 21), "thrice");
+_Static_assert(EXO_KIT_TABLES_LEVEL3 == (EXO_KIT_TABLES_LEVEL2 | (uint64_t)EXO_KIT_TABLES_SLOT << 12), "four times");
 _Static_assert(EXO_TRAP_DOUBLE_FAULT_TOP == EXO_PAGE_SIZE, "trap page layout");
 
 // Swift sees the macros whose values are plain literals; the computed addresses come through here.
 static const uint64_t exo_kit_start = EXO_KIT_START, exo_kit_machine = EXO_KIT_MACHINE,
                       exo_kit_submission = EXO_KIT_SUBMISSION, exo_kit_completion = EXO_KIT_COMPLETION,
                       exo_kit_trap = EXO_KIT_TRAP, exo_kit_doorbell = EXO_KIT_DOORBELL,
-                      exo_kit_arguments = EXO_KIT_ARGUMENTS, exo_kit_end = EXO_KIT_END,
+                      exo_kit_frames = EXO_KIT_FRAMES, exo_kit_tables = EXO_KIT_TABLES,
+                      exo_kit_tables_end = EXO_KIT_TABLES_END, exo_kit_arguments = EXO_KIT_ARGUMENTS, exo_kit_end = EXO_KIT_END,
                       exo_stack_top = EXO_STACK_TOP, exo_nucleus_base = EXO_NUCLEUS_BASE,
                       exo_nucleus_text = EXO_NUCLEUS_TEXT, exo_nucleus_data = EXO_NUCLEUS_DATA,
                       exo_nucleus_idt = EXO_NUCLEUS_IDT;

@@ -1,0 +1,27 @@
+/// Makes the hardware forget translations after their page-table entries were cleared or lowered. How depends on the
+/// substrate; that it has happened when the call returns does not.
+struct Translations: Sendable {
+  let memory: PhysicalMemory
+  /// Nil where there is no virtual machine behind the memory (unit tests).
+  let hardware: Hardware?
+
+  /// Every translation to the frames goes, whoever holds it.
+  func drop(_ first: Frame, count: Int) {
+    do { try memory.dropTranslations(first, count: count) } catch {
+      // The range is mapped from construction to the end of the machine, so madvise has nothing to refuse.
+      preconditionFailure("taking a page away failed: \(error)")
+    }
+  }
+
+  /// No translation to the frames lets through a write that its entry forbids now. Enough for an environment's
+  /// protection of its own pages, and cheaper than `drop` where the dirty log can do it: not where ring 0 is native,
+  /// for there the processor may log dirty pages itself and leave entries writable.
+  func dropWrites(_ first: Frame, count: Int) {
+    if let hardware, hardware.substrate?.kind == .interpreted,
+      (try? memory.writeProtect(first, count: count, vm: hardware.vm)) != nil
+    {
+      return
+    }
+    drop(first, count: count)
+  }
+}
