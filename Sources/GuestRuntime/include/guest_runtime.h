@@ -13,11 +13,14 @@ void *_Nullable exo_guest_allocate(size_t alignment, size_t size);
 void exo_guest_free(void *_Nonnull address);
 void exo_guest_put(unsigned char byte);
 
-// Memory that must be there before there is a heap: the ring's table of answers, text not yet written out.
+// Memory that must be there before there is a heap: the ring's table of answers, text not
+// yet written out, the heap's own lists.
 #define EXO_RING_ANSWERS_SIZE 4096
 #define EXO_OUTPUT_BUFFER_SIZE 4096
+#define EXO_HEAP_BOOK_SIZE 4096
 void *_Nonnull exo_ring_answers(void);
 void *_Nonnull exo_output_buffer(void);
+void *_Nonnull exo_heap_book(void);
 
 static inline void exo_pause(void) { __builtin_ia32_pause(); }
 static inline uint64_t exo_ticks(void) { return __builtin_ia32_rdtsc(); }

@@ -1,14 +1,65 @@
 #if hasFeature(Embedded)
+  import ExoABI
   import GuestRuntime
 
-  nonisolated(unsafe) var placeholder: UInt = 0
+  /// The program's heap: what Swift's own allocations come from, and allocation that may be refused.
+  public enum Heap {
+    nonisolated(unsafe) static var chunks = ChunkHeap(source: FrameSource())
+
+    /// Addresses the heap may use; the image lies below.
+    static let region: Range<UInt> = 0x10_0000_0000..<0x4000_0000_0000
+
+    /// Memory of so many bytes on a multiple of `alignment`, a power of two; nil where the machine has no more
+    /// frames or this environment's limit is reached. Swift's own allocations end the program there.
+    public static func allocate(bytes: Int, alignment: Int = 16) -> UnsafeMutableRawPointer? {
+      precondition(bytes >= 0 && alignment > 0 && alignment & (alignment - 1) == 0)
+      return chunks.allocate(size: bytes, alignment: alignment).flatMap {
+        UnsafeMutableRawPointer(bitPattern: $0)
+      }
+    }
+
+    /// Takes back memory that `allocate` gave.
+    public static func free(_ memory: UnsafeMutableRawPointer) { chunks.free(UInt(bitPattern: memory)) }
+
+    /// Gives back the one chunk that is kept though nothing is in it.
+    public static func trim() { chunks.trim() }
+
+    public static var statistics: HeapStatistics { chunks.statistics }
+  }
+
+  /// Frames from the exokernel, mapped where a chunk wants them.
+  struct FrameSource: HeapSource {
+    mutating func map(_ address: UInt, pages: Int) -> HeapExtent? {
+      var count = UInt64(pages)
+      while count > 0 {
+        if let grant = try? Exocall.frameAllocate(count: count) {
+          do throws(ExocallError) {
+            try Exocall.map(
+              grant.capability, page: 0, at: UInt64(address), pages: grant.count, rights: [.read, .write])
+            return HeapExtent(capability: grant.capability, pages: grant.count)
+          } catch {
+            try? Exocall.frameFree(grant.capability)
+            return nil
+          }
+        }
+        // Near the limit less may still be had.
+        count /= 2
+      }
+      return nil
+    }
+
+    mutating func unmap(_ address: UInt, _ extent: HeapExtent) {
+      // Neither is refused for what this heap mapped itself; if it were, the frames stay held, no worse.
+      try? Exocall.unmap(UInt64(address), pages: extent.pages)
+      try? Exocall.frameFree(extent.capability)
+    }
+  }
+
   @c(exo_guest_allocate)
   func allocateGuest(_ alignment: Int, _ size: Int) -> UnsafeMutableRawPointer? {
-    let base = UInt(bitPattern: exo_ring_answers()) + 8192
-    let start = (base + placeholder + UInt(alignment) - 1) & ~(UInt(alignment) - 1)
-    placeholder = start + UInt(size) - base
-    return placeholder <= 65536 ? UnsafeMutableRawPointer(bitPattern: start) : nil
+    Heap.chunks.allocate(size: size, alignment: alignment).flatMap { UnsafeMutableRawPointer(bitPattern: $0) }
   }
+
   @c(exo_guest_free)
-  func freeGuest(_ address: UnsafeMutableRawPointer) {}
+  func freeGuest(_ address: UnsafeMutableRawPointer) { Heap.chunks.free(UInt(bitPattern: address)) }
 #endif

@@ -18,6 +18,7 @@
     if start.pointee.abi_version != UInt32(EXO_ABI_VERSION) { exo_trap() }
     Startup.address = UInt(bitPattern: start)
     attachRing(start)
+    Heap.chunks.attach(region: Heap.region, book: exo_heap_book())
   }
 
   @c(exo_guest_end)
