@@ -22,11 +22,12 @@ struct HostSource: HeapSource {
   let frames: Frames
 
   mutating func map(_ address: UInt, pages: Int) -> HeapExtent? {
+    let fixedNoReplace: Int32 = 0x100000
     let count = min(pages, frames.left, Int.random(in: 1...frames.longestGrant, using: &frames.random))
     guard count > 0 else { return nil }
     let at = mmap(
       UnsafeMutableRawPointer(bitPattern: address), count * 4096, PROT_READ | PROT_WRITE,
-      MAP_PRIVATE | MAP_ANONYMOUS | 0x100000 /* MAP_FIXED_NOREPLACE */, -1, 0)
+      MAP_PRIVATE | MAP_ANONYMOUS | fixedNoReplace, -1, 0)
     guard UInt(bitPattern: at) == address else {
       Issue.record("\(count) pages at \(address) are mapped already")
       return nil

@@ -47,9 +47,9 @@ final class ThreadedServer: RingDoorbell, @unchecked Sendable {
     while Int32(bitPattern: posted.load(ordering: .acquiring) &- completion) < 0 { sched_yield() }
   }
   func pause() {}
-  var ticks: UInt64 { clock_gettime_nsec() }
+  var ticks: UInt64 { nanoseconds() }
 
-  private func clock_gettime_nsec() -> UInt64 {
+  private func nanoseconds() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
