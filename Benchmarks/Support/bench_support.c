@@ -1,0 +1,59 @@
+#include "bench_support.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static double nanoseconds_per_tick;
+static int processors[2] = {-1, -1}, processor_count;
+
+static uint64_t monotonic(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void prepare(void) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
+    for (int i = 0; i < CPU_SETSIZE; i++)
+      if (CPU_ISSET(i, &allowed)) {
+        if (processor_count < 2) processors[processor_count] = i;
+        processor_count++;
+      }
+  uint64_t time = monotonic(), ticks = bench_ticks(), end;
+  do end = monotonic();
+  while (end - time < 20000000);
+  nanoseconds_per_tick = (double)(end - time) / (double)(bench_ticks() - ticks);
+}
+
+double bench_nanoseconds(double ticks) {
+  pthread_once(&once, prepare);
+  return ticks * nanoseconds_per_tick;
+}
+int bench_processor_count(void) {
+  pthread_once(&once, prepare);
+  return processor_count;
+}
+int bench_processor(int which) {
+  pthread_once(&once, prepare);
+  return which < 2 ? processors[which] : -1;
+}
+
+int bench_pin(int which, struct bench_place *place) {
+  int processor = bench_processor(which);
+  if (processor < 0) return -ENODEV;
+  if (sched_getaffinity(0, sizeof place->saved, &place->saved)) return -errno;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(processor, &one);
+  return sched_setaffinity(0, sizeof one, &one) ? -errno : 0;
+}
+void bench_unpin(const struct bench_place *place) { sched_setaffinity(0, sizeof place->saved, &place->saved); }
+
+struct bench_deadline bench_deadline_after(double seconds) {
+  struct bench_deadline deadline = {.turns = 0};
+  deadline.end = bench_ticks() + (uint64_t)(seconds * 1e9 / bench_nanoseconds(1));
+  return deadline;
+}
