@@ -1,0 +1,18 @@
+// What Linux takes for the same work on the same machine, done in the best ordinary way: the one a C programmer
+// who cared would use, without privileges. It follows what lmbench and Appel and Li's program measure.
+#ifndef BENCH_LINUX_H
+#define BENCH_LINUX_H
+#include <stdint.h>
+
+struct bench_linux;
+
+/// 0 or -errno.
+int bench_linux_open(struct bench_linux *_Nullable *_Nonnull linux_);
+/// Runs `iterations` operations of a row; nanoseconds for each. Negative: -errno (-ENODEV: needs a second processor;
+/// -EOPNOTSUPP: this kernel cannot; -ETIMEDOUT: given up). NaN: there is no such row.
+double bench_linux_run(struct bench_linux *_Nonnull linux_, const char *_Nonnull row, uint32_t iterations);
+/// How the row is done, in one line; where several ways were tried, which of them was fastest. Null: no such row.
+/// The text stays valid until the next run of the same row.
+const char *_Nullable bench_linux_describe(struct bench_linux *_Nonnull linux_, const char *_Nonnull row);
+void bench_linux_close(struct bench_linux *_Nullable linux_);
+#endif

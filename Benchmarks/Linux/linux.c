@@ -1,0 +1,166 @@
+#include "linux.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+// One of several ways to do the same: `share` of a round trip is what the row counts.
+struct way {
+  double (*run)(struct bench_linux *, uint32_t, int which);
+  int which;
+  const char *description;
+};
+static const struct way ways_rpc[] = {{linux_pipe, SAME, "two pipes, one processor"},
+                                      {linux_pipe, CROSS, "two pipes, two processors"},
+                                      {linux_socket, SAME, "Unix socket pair, one processor"},
+                                      {linux_socket, CROSS, "Unix socket pair, two processors"},
+                                      {linux_futex, SAME, "futex in shared memory, one processor"},
+                                      {linux_futex, CROSS, "futex in shared memory, two processors"},
+                                      {NULL, 0, NULL}},
+                        ways_same[] = {{linux_pipe, SAME, "two pipes, one processor"},
+                                       {linux_socket, SAME, "Unix socket pair, one processor"},
+                                       {linux_futex, SAME, "futex in shared memory, one processor"},
+                                       {linux_yield, SAME, "sched_yield until shared memory changes, one processor"},
+                                       {NULL, 0, NULL}},
+                        ways_hand_off[] = {{linux_futex, SAME, "futex hand-off, one processor"},
+                                           {linux_yield, SAME, "sched_yield, one processor"},
+                                           {NULL, 0, NULL}},
+                        ways_pipe[] = {{linux_pipe, SAME, "two pipes, one processor"},
+                                       {linux_pipe, CROSS, "two pipes, two processors"},
+                                       {NULL, 0, NULL}},
+                        ways_block[] = {{linux_pipe_64k, SAME, "64 KiB through a pipe and a byte back, one processor"},
+                                        {linux_pipe_64k, CROSS, "64 KiB through a pipe and a byte back, two processors"},
+                                        {NULL, 0, NULL}},
+                        ways_shared[] = {{linux_spin, CROSS, "spinning on shared memory, two processors"},
+                                         {linux_futex, SAME, "futex in shared memory, one processor"},
+                                         {NULL, 0, NULL}};
+
+struct row {
+  const char *name;
+  row_function *run;       // or, if null, the best of
+  const struct way *ways;
+  int contest;             // where the winner is kept
+  double share;
+  const char *description;
+};
+static const struct row rows[] = {
+    {"procedure_call", linux_procedure_call, NULL, 0, 1, "C function call that is not inlined"},
+    {"libos_call", linux_libos_call, NULL, 0, 1, "getpid by syscall(2), not cached"},
+    {"exocall", linux_null_call, NULL, 0, 1, "getpid by the bare syscall instruction"},
+    {"exocall_batch32", linux_batch, NULL, 0, 1, "32 bare getpid system calls; per call"},
+    {"clock", linux_clock, NULL, 0, 1, "clock_gettime(CLOCK_MONOTONIC) in the vDSO"},
+    {"exception_de", linux_sigfpe, NULL, 0, 1, "SIGFPE handler steps over div"},
+    {"exception_bp", linux_sigtrap, NULL, 0, 1, "SIGTRAP handler"},
+    {"exception_gp", linux_sigsegv_noncanonical, NULL, 0, 1, "SIGSEGV handler, non-canonical load"},
+    {"exception_ud", linux_sigill, NULL, 0, 1, "SIGILL handler steps over ud2"},
+    {"exception_pf_direct", linux_sigsegv, NULL, 0, 1, "SIGSEGV handler, store to a read-only page"},
+    {"exception_pf_cr2", linux_sigsegv, NULL, 0, 1, "SIGSEGV handler, which has the address in siginfo"},
+    {"exception_fp_overflow", linux_overflow, NULL, 0, 1, "SIGFPE handler, unmasked SSE overflow"},
+    {"exception_unaligned", linux_unaligned, NULL, 0, 1, "SIGBUS handler, unaligned load with EFLAGS.AC"},
+    {"pct_cross_core", NULL, ways_shared, 0, 1, "round trip"},
+    {"pct_same_core_sync", NULL, ways_same, 1, 0.5, "one way"},
+    {"pct_same_core_async", NULL, ways_same, 1, 0.5, "one way"},
+    {"yield_to", NULL, ways_hand_off, 2, 0.5, "one way"},
+    {"event_polled", NULL, ways_shared, 0, 0.5, "one way"},
+    {"pipe_latency", NULL, ways_pipe, 3, 0.5, "one way"},
+    {"pipe_inlined", NULL, ways_pipe, 3, 0.5, "one way"},
+    {"pipe_64k", NULL, ways_block, 4, 1, "whole transfer"},
+    {"shm_latency", NULL, ways_shared, 0, 0.5, "one way"},
+    {"lrpc", NULL, ways_rpc, 5, 1, "round trip"},
+    {"tlrpc", NULL, ways_rpc, 5, 1, "round trip"},
+    {"mach_port", NULL, ways_rpc, 5, 1, "round trip"},
+    {"dirty", linux_dirty, NULL, 0, 1, "one page: soft-dirty bit in /proc/self/pagemap, or PAGEMAP_SCAN without it"},
+    {"prot1", linux_prot1, NULL, 0, 1, "mprotect of one page"},
+    {"prot100", linux_prot100, NULL, 0, 1, "mprotect of 100 pages"},
+    {"unprot100", linux_unprot100, NULL, 0, 1, "mprotect of 100 pages"},
+    {"trap", linux_sigsegv, NULL, 0, 1, "SIGSEGV handler, store to a read-only page"},
+    {"appel1", linux_appel1, NULL, 0, 1, "SIGSEGV handler and two mprotect; per page"},
+    {"appel2", linux_appel2, NULL, 0, 1, "mprotect of 100, then SIGSEGV and mprotect for each; per page"},
+    {"matmul150_int", linux_matmul150_int, NULL, 0, 1, "C, -O2"},
+    {"matmul150_double", linux_matmul150_double, NULL, 0, 1, "C, -O2"},
+    {"matmul1024_double", linux_matmul1024_double, NULL, 0, 1, "C, -O2"},
+    {"machine_start", linux_spawn_first, NULL, 0, 1, "posix_spawn of the smallest static program to its first instruction"},
+    {"environment_create", linux_fork_first, NULL, 0, 1, "fork in the smallest program to the child's first instruction"},
+    {"environment_create_pooled", linux_fork_first, NULL, 0, 1, "fork, as above: Linux keeps no pool of processes"},
+    {"launch_hello", linux_spawn_hello, NULL, 0, 1, "posix_spawn of the smallest static hello, its output read, waited for"},
+    {"spawn_wait", linux_spawn_wait, NULL, 0, 1, "posix_spawn of the smallest static program, waited for"},
+};
+static double event_injected(struct bench_linux *l, uint32_t iterations) {
+  return linux_signal(l, iterations, CROSS);
+}
+static const struct row row_event_injected = {
+    "event_injected", event_injected, NULL, 0, 1, "kill() to a process that computes on the other processor; one way"};
+
+static const struct row *find(const char *name) {
+  if (!strcmp(name, row_event_injected.name)) return &row_event_injected;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (!strcmp(rows[i].name, name)) return &rows[i];
+  return NULL;
+}
+
+int bench_linux_open(struct bench_linux **out) {
+  struct bench_linux *l = calloc(1, sizeof *l);
+  *out = NULL;
+  if (!l) return -ENOMEM;
+  l->image = -1;
+  void *shared = mmap(NULL, sizeof *l->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  int r = shared == MAP_FAILED ? -errno : linux_make_image(l);
+  l->shared = shared == MAP_FAILED ? NULL : shared;
+  if (r) bench_linux_close(l);
+  else *out = l;
+  return r;
+}
+void bench_linux_close(struct bench_linux *l) {
+  if (!l) return;
+  linux_drop_image(l);
+  if (l->shared) munmap(l->shared, sizeof *l->shared);
+  free(l);
+}
+
+// The winner is the fastest of three short tries of each way, and stays it.
+static double hold_contest(struct bench_linux *l, const struct row *row) {
+  double best = -EOPNOTSUPP;
+  for (int i = 0; row->ways[i].run; i++)
+    for (int k = 0; k < 3; k++) {
+      double ns = row->ways[i].run(l, 200, row->ways[i].which);
+      if (ns < 0 || (best >= 0 && ns >= best)) continue;
+      best = ns;
+      l->best[row->contest] = i + 1;
+    }
+  return best;
+}
+static double run(struct bench_linux *l, const struct row *row, uint32_t iterations) {
+  if (row->run) return row->run(l, iterations);
+  if (!l->best[row->contest]) {
+    double held = hold_contest(l, row);
+    if (held < 0) return held;
+  }
+  const struct way *way = &row->ways[l->best[row->contest] - 1];
+  double ns = way->run(l, iterations, way->which);
+  return ns < 0 ? ns : ns * row->share;
+}
+
+double bench_linux_run(struct bench_linux *l, const char *name, uint32_t iterations) {
+  const struct row *row = find(name);
+  if (!row) return NAN;
+  if (!iterations) return -EINVAL;
+  struct bench_place place;
+  int r = bench_pin(0, &place);
+  if (r) return r;
+  double ns = run(l, row, iterations);
+  bench_unpin(&place);
+  return ns;
+}
+
+const char *bench_linux_describe(struct bench_linux *l, const char *name) {
+  static char text[128];
+  const struct row *row = find(name);
+  if (!row) return NULL;
+  if (row->run) return row->description;
+  int winner = l->best[row->contest];
+  snprintf(text, sizeof text, "%s; %s", winner ? row->ways[winner - 1].description : "the best of several ways",
+           row->description);
+  return text;
+}
