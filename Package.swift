@@ -40,6 +40,9 @@ func guest(_ name: String, _ path: String) -> Target {
 // Image target and folder. Few images: each costs build time, so related guests share one and are chosen by name.
 let guests = [guest("GuestHello", "hello"), guest("GuestBasics", "basics")]
 
+// Measurement code is optimised in every build: a figure from a debug build would mean nothing.
+let measured: [CSetting] = [.define("_GNU_SOURCE"), .unsafeFlags(["-O2"])]
+
 let hostSwift: [SwiftSetting] = [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
 let staticHost: [LinkerSetting] =
   Context.environment["EXO_STATIC"] != nil ? [.unsafeFlags(["-static-executable"])] : []
@@ -75,11 +78,19 @@ let package = Package(
       dependencies: [
         "CKVM", "ExoABI", "Nucleus", .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: hostSwift),
+    // The benchmark: the mechanisms without Exo, Linux doing the same work, and what is made of the figures.
+    .target(name: "BenchSupport", path: "Benchmarks/Support", cSettings: measured),
+    .target(
+      name: "BenchFloor", dependencies: ["BenchSupport"], path: "Benchmarks/Floor", cSettings: measured),
+    .target(
+      name: "BenchLinux", dependencies: ["BenchSupport"], path: "Benchmarks/Linux", cSettings: measured),
+    .target(name: "BenchKit"),
     // The command line.
     .executableTarget(
       name: "exorun",
       dependencies: [
-        "Exo", "ExoGuests", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Exo", "ExoGuests", "BenchFloor", "BenchLinux", "BenchKit",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: hostSwift, linkerSettings: staticHost),
     // The same LibOS sources for the host, through a link, so that tests compile the files a guest runs.
@@ -88,6 +99,7 @@ let package = Package(
     .target(name: "TestSupport", path: "Tests/TestSupport"),
     .testTarget(name: "ABITests", dependencies: ["ExoABI", "Nucleus"]),
     .testTarget(name: "ExoTests", dependencies: ["Exo", "ExoABI", "CKVM"]),
+    .testTarget(name: "BenchTests", dependencies: ["BenchKit", "BenchFloor", "BenchLinux", "BenchSupport"]),
     .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI"]),
     .testTarget(name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoABI", "TestSupport"]),
     .testTarget(name: "CommandLineTests", dependencies: ["TestSupport"]),

@@ -1,0 +1,100 @@
+/// Why a sample could not be had.
+public enum SampleError: Error, Equatable, CustomStringConvertible {
+  /// The row cannot run here.
+  case unavailable(String)
+  /// It should have run.
+  case failed(String)
+
+  public var description: String {
+    switch self {
+    case .unavailable(let reason): reason
+    case .failed(let reason): "failed: \(reason)"
+    }
+  }
+}
+
+/// A party that can be measured.
+public protocol Contestant: AnyObject {
+  var name: ContestantName { get }
+  /// Runs a row's operation `iterations` times; the figure for one, in the row's unit. Nil: it has no such row.
+  func sample(row: BenchRow, iterations: UInt32) throws(SampleError) -> Double?
+  /// How it does the row, in one line; asked after it has been measured.
+  func describe(row: BenchRow) -> String?
+}
+
+/// Measures rows: contestants take turns, sample by sample, so that what disturbs the machine disturbs all alike.
+public struct Sampler {
+  /// Samples of each contestant.
+  public var repeats = 20
+  /// What one sample should take, in seconds; operations are repeated until it does.
+  public var sampleTime = 0.015
+  /// What one row may take, in seconds: then it has fewer samples, though at least three.
+  public var rowTime = 3.0
+  /// Seconds, from anywhere.
+  public var clock: () -> Double
+
+  public init(clock: @escaping () -> Double) { self.clock = clock }
+
+  private struct Turn {
+    let contestant: any Contestant
+    var iterations: UInt32
+    var samples: [Double] = []
+  }
+
+  /// - Parameter missing: why a contestant is not there at all, for the note.
+  public func measure(
+    _ row: BenchRow, _ contestants: [any Contestant], missing: [ContestantName: String] = [:]
+  ) -> RowResult {
+    var result = RowResult(row: row)
+    var notes: [ContestantName: String] = missing
+    var turns: [Turn] = []
+    for contestant in contestants {
+      do throws(SampleError) {
+        if let iterations = try calibrate(row, contestant) {
+          turns.append(Turn(contestant: contestant, iterations: iterations))
+        } else {
+          notes[contestant.name] = "does not exist yet"
+        }
+      } catch {
+        notes[contestant.name] = error.description
+      }
+    }
+    let end = clock() + rowTime
+    for round in 0..<max(1, repeats) where round < 3 || clock() < end {
+      for index in turns.indices where notes[turns[index].contestant.name] == nil {
+        do throws(SampleError) {
+          if let figure = try turns[index].contestant.sample(row: row, iterations: turns[index].iterations) {
+            turns[index].samples.append(figure)
+          }
+        } catch {
+          notes[turns[index].contestant.name] = error.description
+        }
+      }
+    }
+    for turn in turns where notes[turn.contestant.name] == nil {
+      result[turn.contestant.name] = Summary(of: turn.samples)
+      notes[turn.contestant.name] = turn.contestant.describe(row: row)
+    }
+    let placement = row.placement.map { [$0] } ?? []
+    result.note =
+      (placement
+      + ContestantName.allCases.compactMap { name in
+        notes[name].map { "\(name.rawValue): \($0)" }
+      }).joined(separator: "; ")
+    return result
+  }
+
+  /// How many operations make a sample of the wanted length. The tries are the warm-up. Nil: no such row.
+  private func calibrate(_ row: BenchRow, _ contestant: any Contestant) throws(SampleError) -> UInt32? {
+    var iterations: UInt32 = 1
+    while true {
+      let begin = clock()
+      guard try contestant.sample(row: row, iterations: iterations) != nil else { return nil }
+      let taken = clock() - begin
+      if taken >= sampleTime / 2 || iterations >= 1 << 26 { return iterations }
+      // Never more than tenfold: the first tries are slow with what is cold.
+      let factor = min(10, max(2, sampleTime / max(taken, 1e-9)))
+      iterations = UInt32(Double(iterations) * factor)
+    }
+  }
+}

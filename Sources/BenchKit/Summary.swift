@@ -1,0 +1,30 @@
+/// What is kept of a series of samples.
+public struct Summary: Equatable, Sendable {
+  public let minimum: Double
+  public let median: Double
+  /// The smallest sample that at least 95% of the samples do not exceed.
+  public let percentile95: Double
+  /// How many samples.
+  public let count: Int
+
+  public init(minimum: Double, median: Double, percentile95: Double, count: Int) {
+    self.minimum = minimum
+    self.median = median
+    self.percentile95 = percentile95
+    self.count = count
+  }
+
+  /// Nil without samples.
+  public init?(of samples: [Double]) {
+    let sorted = samples.sorted()
+    guard let first = sorted.first else { return nil }
+    let middle = sorted.count / 2
+    minimum = first
+    median = sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+    percentile95 = sorted[(sorted.count * 95 + 99) / 100 - 1]
+    count = sorted.count
+  }
+
+  /// How far the samples lie apart: from the minimum to the 95th percentile.
+  public var spread: Double { percentile95 - minimum }
+}

@@ -1,0 +1,110 @@
+import ArgumentParser
+import BenchKit
+import Glibc
+
+/// `exorun bench`: the exokernel measured as its paper did, with Linux beside it and the floor under it.
+struct Bench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Measure the exokernel, Linux doing the same work, and the bare mechanisms.",
+    discussion: """
+      Every row is measured for up to three contestants, which take turns sample by sample: exo, a guest on the \
+      exokernel; linux, the best ordinary way to do the same here; floor, the mechanism alone in a virtual \
+      machine of its own. Ratios compare medians. With --compare, the exit status is 3 if a row of exo has \
+      become slower by more than the tolerance and by more than its spread.
+      """)
+
+  @Option(help: ArgumentHelp("Measure the rows of this group; may be repeated.", valueName: "group"))
+  var group: [String] = []
+  @Option(help: ArgumentHelp("Measure this row; may be repeated.", valueName: "row"))
+  var row: [String] = []
+  @Option(help: ArgumentHelp("Samples of each contestant (20, or 5 with --quick).", valueName: "n"))
+  var `repeat`: Int?
+  @Option(
+    help: ArgumentHelp("Write the results to a file as JSON; - for standard output.", valueName: "file"))
+  var json: String?
+  @Option(help: ArgumentHelp("Compare with the results in a file.", valueName: "file"))
+  var compare: String?
+  @Option(help: ArgumentHelp("How much slower a row may have become, in percent.", valueName: "percent"))
+  var tolerance: Double = 10
+  @Flag(help: "List the rows and do nothing.")
+  var list = false
+  @Flag(help: "Take fewer and shorter samples.")
+  var quick = false
+
+  func validate() throws {
+    for name in group where BenchGroup(rawValue: name) == nil {
+      let names = BenchGroup.allCases.map(\.rawValue).joined(separator: ", ")
+      throw ValidationError("There is no group '\(name)'. The groups are \(names).")
+    }
+    for name in row where BenchRow.named(name) == nil {
+      throw ValidationError("There is no row '\(name)'. 'exorun bench --list' names them.")
+    }
+    if let count = `repeat`, !(1...10_000).contains(count) {
+      throw ValidationError("--repeat must be between 1 and 10000.")
+    }
+    if !(tolerance >= 0 && tolerance.isFinite) { throw ValidationError("--tolerance must not be negative.") }
+  }
+
+  func run() throws {
+    let rows = BenchRow.all.filter { wanted in
+      group.isEmpty && row.isEmpty || group.contains(wanted.group.rawValue) || row.contains(wanted.id)
+    }
+    if list { return printList(rows) }
+    let old = try compare.map(read)
+    let report = BenchReport(machine: machineFacts(), rows: measure(rows))
+    if let json {
+      let text = report.json.text() + "\n"
+      do throws(FileError) { try writeFile(json, text) } catch { throw ValidationError("\(error)") }
+    }
+    if json != "-" { print(report.text(color: mayColor(STDOUT_FILENO))) }
+    if let old { try printMovements(report.movements(since: old, tolerance: tolerance / 100)) }
+  }
+
+  private func measure(_ rows: [BenchRow]) -> [RowResult] {
+    let lineup = Lineup()
+    var sampler = Sampler(clock: monotonicSeconds)
+    if quick {
+      sampler.repeats = 5
+      sampler.sampleTime = 0.003
+      sampler.rowTime = 0.25
+    }
+    if let count = `repeat` { sampler.repeats = count }
+    var progress = ProgressBar(total: rows.count)
+    defer { progress.finish() }
+    return rows.map { row in
+      progress.step(row.id)
+      return sampler.measure(row, lineup.contestants, missing: lineup.missing)
+    }
+  }
+
+  private func read(_ path: String) throws -> BenchReport {
+    let text: String
+    do throws(FileError) { text = try readFile(path) } catch { throw ValidationError("\(error)") }
+    do throws(ReportError) { return try BenchReport(parsing: text) } catch {
+      throw ValidationError("\(path): \(error).")
+    }
+  }
+
+  private func printList(_ rows: [BenchRow]) {
+    let width = rows.map(\.id.count).max() ?? 0
+    var group: BenchGroup?
+    for row in rows {
+      if row.group != group { print(row.group.rawValue) }
+      group = row.group
+      print("  " + row.id.padded(to: width), row.unit.rawValue.padded(to: 7), row.operation, separator: "  ")
+    }
+  }
+
+  private func printMovements(_ movements: [Movement]) throws {
+    print(movements.isEmpty ? "Nothing moved by more than its spread." : "Moved by more than the spread:")
+    for movement in movements { print("  " + movement.text) }
+    if movements.contains(where: \.isRegression) { throw ExitCode(3) }
+  }
+}
+
+extension String {
+  fileprivate func padded(to width: Int) -> String {
+    self + String(repeating: " ", count: max(0, width - count))
+  }
+}
