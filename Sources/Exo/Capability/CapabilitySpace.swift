@@ -17,7 +17,7 @@ struct CapabilitySpace: ~Copyable {
     let handle: CapabilityHandle
     let authority: Authority
     /// Whether it was the object's first: the object goes with it.
-    let isRoot: Bool
+    var isRoot: Bool
   }
 
   var quotas = QuotaLedger()
@@ -74,8 +74,9 @@ struct CapabilitySpace: ~Copyable {
   // MARK: Looking up
 
   /// What a handle stands for.
-  func lookup(_ handle: CapabilityHandle, in environment: EnvironmentID) throws(CapabilityError) -> Authority
-  {
+  func lookup(
+    _ handle: CapabilityHandle, in environment: EnvironmentID
+  ) throws(CapabilityError) -> Authority {
     tree[try node(handle, in: environment)].authority
   }
 
@@ -185,7 +186,8 @@ struct CapabilitySpace: ~Copyable {
   ) throws(CapabilityError) -> (handle: CapabilityHandle, removed: Removed) {
     let node = try grantable(handle, by: giver)
     let place = try charge(receiver)
-    let removed = detach(node)
+    var removed = detach(node)
+    removed.isRoot = false  // a root that moves is no longer the giver's, but the object stays
     tree[node].environment = receiver
     return (attach(node, at: place), removed)
   }

@@ -94,6 +94,11 @@ struct FrameIndex {
     firstFree = id
   }
 
+  /// The longest way down from `root`, in nodes: what bounds every operation above.
+  func height(of root: ID) -> Int {
+    root == .none ? 0 : 1 + max(height(of: self[root].left), height(of: self[root].right))
+  }
+
   // MARK: The tree. Its height is logarithmic, so these recurse.
 
   private mutating func inserting(_ id: ID, into root: ID) -> ID {

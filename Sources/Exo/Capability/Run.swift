@@ -1,8 +1,6 @@
 /// A non-empty run of numbered objects, `first ..< end`. Guests choose the numbers, so the only initialiser
 /// refuses, instead of trapping, what is empty or passes the end of `Number`.
-struct Run<Number: FixedWidthInteger & UnsignedInteger & Sendable>: Hashable, Sendable,
-  CustomStringConvertible
-{
+struct Run<Number: FixedWidthInteger & UnsignedInteger & Sendable>: Hashable, Sendable {
   let first: Number
   /// One past the last.
   let end: Number
@@ -18,6 +16,8 @@ struct Run<Number: FixedWidthInteger & UnsignedInteger & Sendable>: Hashable, Se
   func contains(_ number: Number) -> Bool { first <= number && number < end }
   func contains(_ other: Run) -> Bool { first <= other.first && other.end <= end }
   func overlaps(_ other: Run) -> Bool { first < other.end && other.first < end }
+}
 
+extension Run: CustomStringConvertible {
   var description: String { count == 1 ? "\(first)" : "\(first)..<\(end)" }
 }
