@@ -54,6 +54,8 @@ enum Exocall: Hashable, Sendable {
   case environmentWait(CapabilityHandle)
   case pageVector(PageOperation, address: GuestAddress, count: Int)
 
+  case guarantee(address: GuestAddress, pages: Int, pinned: Bool)
+
   enum PageOperation: UInt64, Sendable { case map, unmap, protect }
 
   /// The most one console call moves: what a pipe takes without blocking.
@@ -139,6 +141,9 @@ enum Exocall: Hashable, Sendable {
     case EXO_CALL_page_vector.rawValue:
       guard let operation = PageOperation(rawValue: a), c <= UInt64(EXO_VECTOR_LIMIT) else { throw .invalid }
       self = .pageVector(operation, address: GuestAddress(b), count: Int(c))
+    case EXO_CALL_guarantee.rawValue:
+      guard c <= 1 else { throw .invalid }
+      self = .guarantee(address: try Self.mappable(a, pages: b), pages: try Self.pages(b), pinned: c == 1)
     default: throw .noSuchCall
     }
   }

@@ -147,6 +147,8 @@ extension Kernel {
     case .environmentMap(let target, let capability, let offset, let address, let pages, let rights):
       let child = try environment(target, needing: .control, in: id)
       try map(into: child, capability, offset: offset, at: address, pages: pages, rights: rights, by: id)
+    case .guarantee(let address, let pages, let pinned):
+      try guarantee(address, pages: pages, pinned, in: id)
     case .pageVector(let operation, let address, let count):
       return try carryOutVector(operation, at: address, count: count, tag: tag, for: id)
     case .map(let capability, let offset, let address, let pages, let rights):

@@ -49,7 +49,7 @@ extension Kernel {
     guard needed <= available else { throw outOfMemory() }
     let shell: Shell
     do { shell = try takeShell() } catch { throw outOfMemory() }
-    domains[request.id] = Domain(shell: shell, latch: request.latch)
+    domains[request.id] = Domain(id: request.id, shell: shell, latch: request.latch)
     do {
       try capabilities.open(request.id, limit: request.quota)
       for segment in segments {
@@ -79,7 +79,7 @@ extension Kernel {
     }
     do throws(Refusal) {
       let shell = try takeShell()
-      domains[request.id] = Domain(shell: shell, latch: request.latch)
+      domains[request.id] = Domain(id: request.id, shell: shell, latch: request.latch)
       writeStartPage(request, shell: shell)
       let authority = Authority(.environment(request.id), Resource.Kind.environment.rights)
       do { return try capabilities.mint(authority, in: creator) } catch { throw Refusal(error) }
@@ -137,7 +137,7 @@ extension Kernel {
   /// this; its shell serves the next one.
   mutating func destroyDomain(_ id: EnvironmentID) {
     guard let domain = domains[id] else { return }
-    for stack in domain.exceptionStacks.values { for frame in stack.frames { frames.unpin(frame) } }
+    releaseGuarantees(of: id)
     clearUserMappings(of: id)
     for removed in capabilities.removeAll(of: id) { breakBindings(of: removed) }
     releaseCharges(of: id)

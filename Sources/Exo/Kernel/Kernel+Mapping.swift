@@ -79,11 +79,8 @@ extension Kernel {
   }
 
   private func refusePinned(_ address: GuestAddress, pages: Int, in domain: Domain) throws(Refusal) {
-    guard !domain.exceptionStacks.isEmpty else { return }
-    for page in 0..<pages {
-      let entry = domain.shell.space.entry(of: address.advanced(byPages: page), in: memory)
-      if entry.isPinned { throw .busy }
-    }
+    guard !domain.pinned.isEmpty else { return }
+    for page in 0..<pages where domain.pinned[address.advanced(byPages: page)] != nil { throw .busy }
   }
 
   /// The frame at a physical address; nil if no memory is there.

@@ -74,6 +74,7 @@ struct Kernel: ~Copyable {
 
 /// What the exokernel has bound for one environment.
 struct Domain {
+  let id: EnvironmentID
   var shell: Shell
   /// Keeps its vCPU out of guest mode while a gate changes or a frame leaves.
   let latch: ExecutionLatch
@@ -84,13 +85,19 @@ struct Domain {
   var runs: [(first: UInt32, count: UInt32)] = []
   /// Bound vectors by interrupt stack slot, and each slot's top.
   var exceptionStacks: [Int: ExceptionStack] = [:]
+  /// Pages with a guaranteed mapping, and how many bindings ask for it.
+  var pinned: [GuestAddress: Int] = [:]
+  /// Those of them that the environment itself asked for.
+  var guarantees: Set<GuestAddress> = []
 }
 
 /// An interrupt stack in use. Its frames are pinned while any vector is bound to it.
 struct ExceptionStack {
   var top: GuestAddress
+  /// The pages under the push range.
+  var pages = GuestAddress(0)
+  var pageCount = 0
   var vectors: Set<ExceptionVector> = []
-  var frames: [Frame] = []
 }
 
 struct RetiredFrame {

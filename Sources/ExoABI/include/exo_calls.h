@@ -17,7 +17,8 @@
   X(7, unmap, "address, pages", "0", "EINVAL EBUSY")                                                            \
   X(8, protect, "address, pages, rights", "0", "EINVAL EPERM ENOENT EBUSY")                                     \
   X(9, clock, "", "nanoseconds of the monotonic clock", "")                                                     \
-  X(10, exception_bind, "vector, handler, stack top, flags", "0", "EINVAL EFAULT EBUSY EPERM")                        \
+  X(10, exception_bind, "vector, handler, stack top, flags", "0",                                                \
+    "EINVAL EFAULT EBUSY EPERM EDQUOT")                        \
   X(11, exception_unbind, "vector", "0", "EINVAL ENOENT")                                                       \
   X(12, capability_derive, "capability, first page within it, pages, rights", "capability",                      \
     "EBADF EPERM ESTALE ERANGE EDQUOT")                                                                         \
@@ -41,7 +42,8 @@
   X(25, environment_wait, "environment", "EXO_ENDED_*, once it has; values: status or vector, address",          \
     "EBADF EPERM ESTALE")                                                                                       \
   X(26, page_vector, "operation, address of struct exo_page_operation, count",                                   \
-    "0; values: entries carried out, also when refused", "those of map, unmap and protect; EFAULT EINVAL")
+    "0; values: entries carried out, also when refused", "those of map, unmap and protect; EFAULT EINVAL")      \
+  X(27, guarantee, "address, pages, 1 to pin or 0 to unpin", "0", "EINVAL EPERM ENOENT EDQUOT")
 
 #ifndef __ASSEMBLER__
 #define EXO_CALL_ENUM(number, name, arguments, result, errors) EXO_CALL_##name = number,

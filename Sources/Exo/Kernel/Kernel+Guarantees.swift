@@ -1,0 +1,92 @@
+import ExoABI
+
+/// Guaranteed mappings, as in Aegis: a pinned page stays mapped as it is until whoever asked for it lets go, so that what
+/// the hardware or the exokernel needs there (an exception's frame, handler code, a ring) cannot fault.
+extension Kernel {
+  /// Pins or unpins pages at an environment's request. Each pinned page is one binding of its quota.
+  mutating func guarantee(
+    _ address: GuestAddress, pages: Int, _ pinned: Bool, in id: EnvironmentID
+  ) throws(Refusal) {
+    guard let domain = domains[id] else { throw .absent }
+    if pinned {
+      try requireOwned(address, pages: pages, in: id)
+      try chargeBindings(pages, to: id)
+      pin(address, pages: pages, in: domain)
+      domains[id]?.guarantees.formUnion((0..<pages).map { address.advanced(byPages: $0) })
+    } else {
+      for page in 0..<pages {
+        guard domain.guarantees.contains(address.advanced(byPages: page)) else { throw .absent }
+      }
+      unpin(address, pages: pages, in: domain)
+      releaseBindings(pages, of: id)
+      domains[id]?.guarantees.subtract((0..<pages).map { address.advanced(byPages: $0) })
+    }
+  }
+
+  /// Only frames that nobody else can take back can be guaranteed.
+  func requireOwned(_ address: GuestAddress, pages: Int, in id: EnvironmentID) throws(Refusal) {
+    guard let domain = domains[id] else { throw .absent }
+    for page in 0..<pages {
+      let entry = domain.shell.space.entry(of: address.advanced(byPages: page), in: memory)
+      guard entry.isMapped else { throw .absent }
+      guard let frame = frame(at: entry.address), frames.owner(of: frame) == id,
+        frames.kind(of: frame) == .data
+      else { throw .notPermitted }
+    }
+  }
+
+  mutating func pin(_ address: GuestAddress, pages: Int, in domain: Domain) {
+    forEachPinnable(address, pages: pages, in: domain) { kernel, page, slot, frame in
+      kernel.frames.pin(frame)
+      kernel.domains[domain.id]?.pinned[page, default: 0] += 1
+      kernel.memory.updateEntry(at: slot) { PageTableEntry(bits: $0.bits | PageTableEntry.pinned) }
+    }
+  }
+
+  mutating func unpin(_ address: GuestAddress, pages: Int, in domain: Domain) {
+    forEachPinnable(address, pages: pages, in: domain) { kernel, page, slot, frame in
+      guard let count = kernel.domains[domain.id]?.pinned[page] else { return }
+      kernel.frames.unpin(frame)
+      kernel.domains[domain.id]?.pinned[page] = count > 1 ? count - 1 : nil
+      if count == 1 {
+        kernel.memory.updateEntry(at: slot) { PageTableEntry(bits: $0.bits & ~PageTableEntry.pinned) }
+      }
+    }
+  }
+
+  private mutating func forEachPinnable(
+    _ address: GuestAddress, pages: Int, in domain: Domain,
+    _ body: (inout Kernel, GuestAddress, _ slot: PhysicalAddress, Frame) -> Void
+  ) {
+    for page in 0..<pages {
+      let at = address.advanced(byPages: page)
+      guard let slot = domain.shell.space.slot(of: at, in: memory),
+        let frame = frame(at: memory.entry(at: slot).address)
+      else { continue }
+      body(&self, at, slot, frame)
+    }
+  }
+
+  /// At an environment's end: its pins and bindings go before its mappings do.
+  mutating func releaseGuarantees(of id: EnvironmentID) {
+    guard let domain = domains[id] else { return }
+    for (page, count) in domain.pinned {
+      guard let frame = frame(at: domain.shell.space.entry(of: page, in: memory).address) else { continue }
+      for _ in 0..<count { frames.unpin(frame) }
+    }
+    let vectors = domain.exceptionStacks.values.reduce(0) { $0 + $1.vectors.count }
+    releaseBindings(vectors + domain.guarantees.count, of: id)
+    domains[id]?.pinned = [:]
+    domains[id]?.guarantees = []
+    domains[id]?.exceptionStacks = [:]
+  }
+
+  mutating func chargeBindings(_ count: Int, to id: EnvironmentID) throws(Refusal) {
+    do { try capabilities.quotas.charge(UInt64(count), .bindings, to: id) } catch { throw .quota }
+  }
+  mutating func releaseBindings(_ count: Int, of id: EnvironmentID) {
+    do { try capabilities.quotas.release(UInt64(count), .bindings, of: id) } catch {
+      logFault("releasing bindings of \(id): \(error)")
+    }
+  }
+}
