@@ -3,7 +3,14 @@ import LibOS
 /// Several small guests in one image, told apart by the name they are started under.
 @main enum Basics {
   static func main() {
-    print("\(Arguments.name): not one of this image's guests")
-    exit(127)
+    switch Arguments.name {
+    case "faults": faults()
+    case "crash": crash()
+    case "cat": cat()
+    case "heap": heap()
+    default:
+      print("\(Arguments.name): not one of this image's guests: faults, crash, cat, heap")
+      exit(127)
+    }
   }
 }

@@ -22,6 +22,45 @@ void *_Nonnull exo_ring_answers(void);
 void *_Nonnull exo_output_buffer(void);
 void *_Nonnull exo_heap_book(void);
 
+// What an exception handler may read and change: all of it is put back when the handler returns.
+struct exo_exception_frame {
+  uint16_t x87_control, x87_status, x87_tags, x87_opcode;
+  uint64_t x87_instruction, x87_data;
+  uint32_t mxcsr, mxcsr_mask;
+  uint64_t x87_registers[16], xmm_registers[32], unused[13];
+  uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax;
+  uint64_t vector;
+  uint64_t address;  // #PF only: what was touched
+  uint64_t error_code;
+  uint64_t rip, cs, rflags, rsp, ss;
+};
+_Static_assert(offsetof(struct exo_exception_frame, r15) == 520, "exceptions.S");
+_Static_assert(sizeof(struct exo_exception_frame) == 704, "exceptions.S");
+
+// A LibOS that uses the entries of exceptions.S gives this.
+void exo_guest_exception(struct exo_exception_frame *_Nonnull frame);
+
+// Stacks of the three classes of exceptions, in the order page fault, fault, debug.
+#define EXO_EXCEPTION_STACK_SIZE 16384
+uint64_t exo_exception_stack_top(uint32_t index);
+// Address of the entry of a vector that leads to exo_guest_exception; zero where none can be bound.
+uint64_t exo_exception_entry(uint32_t vector);
+
+// Each raises one exception (raise.S). R11 holds the address to go on at.
+void exo_raise_divide_error(void);
+void exo_raise_debug(void);
+void exo_raise_breakpoint(void);
+void exo_raise_invalid_opcode(void);
+void exo_raise_segment_not_present(void);
+void exo_raise_stack_fault(void);
+void exo_raise_general_protection(void);
+void exo_raise_page_fault(uint64_t address);
+void exo_raise_floating_point(void);
+void exo_raise_alignment(void);
+void exo_raise_simd_floating_point(void);
+// Raises #BP with a pattern in every register; returns how many came back changed.
+uint32_t exo_raise_and_compare(void);
+
 static inline void exo_pause(void) { __builtin_ia32_pause(); }
 static inline uint64_t exo_ticks(void) { return __builtin_ia32_rdtsc(); }
 

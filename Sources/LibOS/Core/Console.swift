@@ -31,6 +31,17 @@
       held += 1
       if byte == 0x0a || held == EXO_OUTPUT_BUFFER_SIZE { flush() }
     }
+
+    /// Prints without a heap.
+    static func put(_ string: StaticString) {
+      string.withUTF8Buffer { for byte in $0 { put(byte) } }
+    }
+
+    /// Prints a number without a heap.
+    static func put(decimal number: UInt64) {
+      if number >= 10 { put(decimal: number / 10) }
+      put(UInt8(0x30 + number % 10))
+    }
   }
 
   @c(exo_guest_put)

@@ -21,25 +21,28 @@
       while true { _ = machineRing.call(request) }
     }
 
+    /// Most bytes that one console call moves.
+    public static var consoleLimit: Int { Int(EXO_PAGE_SIZE) }
+
     /// Writes bytes to the console.
     /// - Returns: how many were written, possibly fewer than asked.
-    /// - Throws: `closedPipe` if nobody reads, `inputOutput`, `badAddress`, `invalid`.
+    /// - Throws: `closedPipe` if nobody reads, `inputOutput`, `badAddress`.
     public static func consoleWrite(_ bytes: UnsafeRawBufferPointer) throws(ExocallError) -> Int {
-      try Int(
-        make(RingRequest(EXO_CALL_console_write.rawValue, address(bytes.baseAddress), UInt64(bytes.count)))
-          .result)
+      try console(EXO_CALL_console_write, bytes.baseAddress, bytes.count)
     }
 
     /// Reads bytes from the console, waiting for the first.
     /// - Returns: how many were read, 0 at the end of the input.
-    /// - Throws: `busy` if another read is pending, `inputOutput`, `badAddress`, `invalid`.
+    /// - Throws: `busy` if another read is pending, `inputOutput`, `badAddress`.
     public static func consoleRead(_ bytes: UnsafeMutableRawBufferPointer) throws(ExocallError) -> Int {
-      try Int(
-        make(RingRequest(EXO_CALL_console_read.rawValue, address(bytes.baseAddress), UInt64(bytes.count)))
-          .result)
+      try console(EXO_CALL_console_read, bytes.baseAddress, bytes.count)
     }
 
-    @inline(__always)
-    static func address(_ pointer: UnsafeRawPointer?) -> UInt64 { UInt64(UInt(bitPattern: pointer)) }
+    private static func console(
+      _ call: exo_call, _ address: UnsafeRawPointer?, _ count: Int
+    ) throws(ExocallError) -> Int {
+      let length = UInt64(min(count, consoleLimit))
+      return try Int(make(RingRequest(call.rawValue, UInt64(UInt(bitPattern: address)), length)).result)
+    }
   }
 #endif

@@ -32,6 +32,6 @@
     machineRing.attach(
       submissions: UInt(start.pointee.submission_ring), completions: UInt(start.pointee.completion_ring),
       status: UInt(start.pointee.status), answers: exo_ring_answers(),
-      patience: (ringPatience << 32) / max(machine.pointee.clock_multiplier, 1))
+      patience: ClockScale(machine.pointee).ticks(in: ringPatience))
   }
 #endif

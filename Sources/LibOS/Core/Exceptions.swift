@@ -1,0 +1,80 @@
+#if hasFeature(Embedded)
+  import ExoABI
+  import GuestRuntime
+
+  /// The interrupted code's registers. A handler may change any; the code goes on with what it leaves.
+  public typealias ExceptionFrame = exo_exception_frame
+
+  /// The handling of exceptions by this environment itself: the processor enters the handler without the
+  /// exokernel, and leaves it the same way.
+  public enum Exceptions {
+    /// Runs on the stack of the vector's class, with a clean floating-point unit. It may make exocalls and raise
+    /// exceptions of the other classes. Returning goes on where the frame says.
+    public typealias Handler = (inout ExceptionFrame) -> Void
+
+    nonisolated(unsafe) private static var handlers: UnsafeMutablePointer<Handler?>?
+    /// One bit for each class with a handler running.
+    nonisolated(unsafe) private static var active: UInt32 = 0
+
+    /// Has a vector handled by a Swift function.
+    /// - Throws: see `Exocall.exceptionBind`.
+    public static func bind(
+      _ vector: ExceptionVector, _ handler: @escaping Handler
+    ) throws(ExocallError) {
+      if handlers == nil {
+        handlers = .allocate(capacity: Int(EXO_VECTOR_COUNT))
+        handlers?.initialize(repeating: nil, count: Int(EXO_VECTOR_COUNT))
+      }
+      let before = handlers?[Int(vector.rawValue)]
+      handlers?[Int(vector.rawValue)] = handler
+      do throws(ExocallError) {
+        try bindRaw(vector, exo_exception_entry(UInt32(vector.rawValue)), withAddress: vector == .pageFault)
+      } catch {
+        handlers?[Int(vector.rawValue)] = before ?? nil
+        throw error
+      }
+    }
+
+    /// Has a vector enter code of one's own directly. RSP then points to what the processor pushed: the error
+    /// code if the vector has one, then RIP, CS, RFLAGS, RSP and SS; `iretq` goes back.
+    /// - Parameters:
+    ///   - stackTop: a multiple of 16, common to the vectors of a class; the class's own stack if left out.
+    ///   - withAddress: page faults only: the address touched is pushed too, below the error code.
+    /// - Throws: see `Exocall.exceptionBind`.
+    public static func bindRaw(
+      _ vector: ExceptionVector, _ address: UInt64, stackTop: UInt64? = nil, withAddress: Bool = false
+    ) throws(ExocallError) {
+      try Exocall.exceptionBind(
+        vector.rawValue, handler: address, stackTop: stackTop ?? self.stackTop(of: vector.stackClass),
+        flags: withAddress ? UInt64(EXO_EXCEPTION_WITH_ADDRESS) : 0)
+    }
+
+    /// Leaves a vector to the exokernel again, which ends the environment at the next exception.
+    /// - Throws: `noEntry` if it is not bound.
+    public static func unbind(_ vector: ExceptionVector) throws(ExocallError) {
+      try Exocall.exceptionUnbind(vector.rawValue)
+      handlers?[Int(vector.rawValue)] = nil
+    }
+
+    /// Top of the stack that exceptions of a class arrive on.
+    public static func stackTop(of stackClass: ExceptionVector.Class) -> UInt64 {
+      exo_exception_stack_top(stackClass.rawValue)
+    }
+
+    static func dispatch(_ frame: UnsafeMutablePointer<ExceptionFrame>) {
+      let number = frame.pointee.vector
+      guard let vector = ExceptionVector(rawValue: UInt8(truncatingIfNeeded: number)),
+        let handler = handlers?[Int(number)]
+      else { panic("exception without a handler") }
+      let bit = 1 << vector.stackClass.rawValue as UInt32
+      // The outer handler's frame is gone already: it cannot be returned from.
+      if active & bit != 0 { panic("exception in a handler of its own class") }
+      active |= bit
+      handler(&frame.pointee)
+      active &= ~bit
+    }
+  }
+
+  @c(exo_guest_exception)
+  func dispatchException(_ frame: UnsafeMutablePointer<exo_exception_frame>) { Exceptions.dispatch(frame) }
+#endif

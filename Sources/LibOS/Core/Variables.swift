@@ -1,0 +1,20 @@
+#if hasFeature(Embedded)
+  import ExoABI
+
+  /// The variables this environment was started with.
+  public enum Variables {
+    private static var table: StringTable {
+      let page = Startup.page.pointee
+      return StringTable(address: page.environment_variables, count: Int(page.environment_count))
+    }
+
+    /// A variable's value; nil if it is not set.
+    public static subscript(name: String) -> String? { table.value(of: name) }
+
+    /// Each as `name=value`.
+    public static var all: [String] {
+      let table = table
+      return (0..<table.count).map { String(cString: table[$0]) }
+    }
+  }
+#endif
