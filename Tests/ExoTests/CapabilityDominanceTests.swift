@@ -11,7 +11,7 @@ import Testing
     var resources: [Resource] = Run.all(below: 4).map { .frames($0) }
     for number: UInt32 in 0..<2 {
       resources += [.addressSpace(EnvironmentID(number)), .environment(EnvironmentID(number))]
-      resources += [.gate(number), .event(number), .filter(number)]
+      resources += [.gate(number), .event(number), .filter(number), .region(number)]
       resources += Run.all(below: 3).map { .slices(processor: number, $0) }
       resources += Run.all(below: 3).map { .extent(disk: number, $0) }
     }
@@ -39,6 +39,7 @@ import Testing
     case .gate(let number): (kind, space, objects) = ("gate", 0, [UInt64(number)])
     case .event(let number): (kind, space, objects) = ("event", 0, [UInt64(number)])
     case .filter(let number): (kind, space, objects) = ("filter", 0, [UInt64(number)])
+    case .region(let number): (kind, space, objects) = ("region", 0, [UInt64(number)])
     case .slices(let on, let run):
       (kind, space, objects) = ("slices", on, (run.first..<run.end).map(UInt64.init))
     case .extent(let on, let run): (kind, space, objects) = ("extent", on, Array(run.first..<run.end))
@@ -53,7 +54,7 @@ import Testing
   @Test func agreesWithTheModelOnEveryPair() {
     let all = Self.universe
     let sets = all.map(elements)
-    #expect(all.count == 400)
+    #expect(all.count == 416)
     var wrong: [String] = []
     for (holder, held) in zip(all, sets) {
       for (wanted, needed) in zip(all, sets) where dominates(holder, wanted) != needed.isSubset(of: held) {

@@ -8,12 +8,14 @@ enum Resource: Hashable, Sendable {
   /// Slots of the slice vector of one processor.
   case slices(processor: UInt32, Run<UInt32>)
   case filter(UInt32)
+  /// Bytes under an access rule.
+  case region(UInt32)
   /// Blocks of one disk.
   case extent(disk: UInt32, Run<UInt64>)
 
   enum Kind: UInt32, CaseIterable, Sendable {
     case frames = 1
-    case addressSpace, environment, gate, event, slices, filter, extent
+    case addressSpace, environment, gate, event, slices, filter, extent, region
 
     /// The rights that mean something for objects of this kind. No capability carries others.
     var rights: CapabilityRights {
@@ -25,7 +27,7 @@ enum Resource: Hashable, Sendable {
       case .event: [.signal, .control, .grant]
       case .slices: [.control, .grant]
       case .filter: [.inspect, .control, .grant]
-      case .extent: [.read, .write, .grant]
+      case .extent, .region: [.read, .write, .grant]
       }
     }
   }
@@ -39,6 +41,7 @@ enum Resource: Hashable, Sendable {
     case .event: .event
     case .slices: .slices
     case .filter: .filter
+    case .region: .region
     case .extent: .extent
     }
   }
@@ -79,6 +82,7 @@ extension Resource: CustomStringConvertible {
     case .event(let number): "event \(number)"
     case .slices(let processor, let run): "slices \(run) of processor \(processor)"
     case .filter(let number): "filter \(number)"
+    case .region(let number): "region \(number)"
     case .extent(let disk, let run): "blocks \(run) of disk \(disk)"
     }
   }

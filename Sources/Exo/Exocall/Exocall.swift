@@ -56,6 +56,10 @@ enum Exocall: Hashable, Sendable {
 
   case guarantee(address: GuestAddress, pages: Int, pinned: Bool)
 
+  case regionCreate(size: Int, rule: GuestAddress, length: Int)
+  case regionAccess(
+    CapabilityHandle, Region.Operation, offset: Int, address: GuestAddress, length: Int)
+
   enum PageOperation: UInt64, Sendable { case map, unmap, protect }
 
   /// The most one console call moves: what a pipe takes without blocking.
@@ -144,6 +148,14 @@ enum Exocall: Hashable, Sendable {
     case EXO_CALL_guarantee.rawValue:
       guard c <= 1 else { throw .invalid }
       self = .guarantee(address: try Self.mappable(a, pages: b), pages: try Self.pages(b), pinned: c == 1)
+    case EXO_CALL_region_create.rawValue:
+      guard a > 0, a <= UInt64(Region.sizeLimit), c <= UInt64(Rule.instructionLimit * 8) else { throw .invalid }
+      self = .regionCreate(size: Int(a), rule: GuestAddress(b), length: Int(c))
+    case EXO_CALL_region_access.rawValue:
+      guard let operation = Region.Operation(rawValue: b) else { throw .invalid }
+      guard c <= UInt64(Region.sizeLimit), e <= UInt64(Region.sizeLimit) else { throw .outOfRange }
+      self = .regionAccess(
+        CapabilityHandle(rawValue: a), operation, offset: Int(c), address: GuestAddress(d), length: Int(e))
     default: throw .noSuchCall
     }
   }

@@ -149,6 +149,11 @@ extension Kernel {
       try map(into: child, capability, offset: offset, at: address, pages: pages, rights: rights, by: id)
     case .guarantee(let address, let pages, let pinned):
       try guarantee(address, pages: pages, pinned, in: id)
+    case .regionCreate(let size, let rule, let length):
+      let handle = try createRegion(size: size, ruleAt: rule, length: length, for: id)
+      return Completion(tag: tag, result: Int64(bitPattern: handle.rawValue))
+    case .regionAccess(let handle, let operation, let offset, let address, let length):
+      try accessRegion(handle, operation, offset: offset, address: address, length: length, by: id)
     case .pageVector(let operation, let address, let count):
       return try carryOutVector(operation, at: address, count: count, tag: tag, for: id)
     case .map(let capability, let offset, let address, let pages, let rights):
@@ -210,7 +215,7 @@ extension Authority {
       switch resource {
       case .frames(let run), .slices(_, let run): (run.first, run.count)
       case .addressSpace(let id), .environment(let id): (id.number, 1)
-      case .gate(let number), .event(let number), .filter(let number): (number, 1)
+      case .gate(let number), .event(let number), .filter(let number), .region(let number): (number, 1)
       case .extent(let disk, _): (disk, 1)
       }
     return Completion(

@@ -51,6 +51,10 @@ extension Kernel {
   /// of its environment that no capability of it covers any more.
   mutating func breakBindings(of removed: CapabilitySpace.Removed) {
     if case .environment(let owned) = removed.authority.resource, removed.isRoot { addOrphan(owned) }
+    if case .region(let number) = removed.authority.resource, removed.isRoot {
+      regions[number] = nil
+      releaseBindings(1, of: removed.environment)
+    }
     guard case .frames(let run) = removed.authority.resource else { return }
     if removed.isRoot {
       retire(Frame(run.first), count: Int(run.count))

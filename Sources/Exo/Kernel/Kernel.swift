@@ -40,6 +40,14 @@ struct Kernel: ~Copyable {
   private(set) var faults: [String] = []
   mutating func logFault(_ text: String) { faults.append(text) }
 
+  /// Software-defined regions, by number.
+  var regions: [UInt32: Region] = [:]
+  private var lastRegion: UInt32 = 0
+  mutating func newRegionNumber() -> UInt32 {
+    lastRegion += 1
+    return lastRegion
+  }
+
   /// Environments whose owner is gone; `Machine.withKernel` ends them.
   private var orphans: [EnvironmentID] = []
   mutating func addOrphan(_ id: EnvironmentID) { orphans.append(id) }

@@ -43,7 +43,11 @@
     "EBADF EPERM ESTALE")                                                                                       \
   X(26, page_vector, "operation, address of struct exo_page_operation, count",                                   \
     "0; values: entries carried out, also when refused", "those of map, unmap and protect; EFAULT EINVAL")      \
-  X(27, guarantee, "address, pages, 1 to pin or 0 to unpin", "0", "EINVAL EPERM ENOENT EDQUOT")
+  X(27, guarantee, "address, pages, 1 to pin or 0 to unpin", "0", "EINVAL EPERM ENOENT EDQUOT")         \
+  X(28, region_create, "size in bytes, address of a rule, its length in bytes", "capability",                    \
+    "EINVAL EFAULT EDQUOT")                                                                                     \
+  X(29, region_access, "capability, 0 read or 1 write, offset, address, length", "0",                            \
+    "EBADF EPERM ESTALE EINVAL EFAULT ERANGE ENOENT")
 
 #ifndef __ASSEMBLER__
 #define EXO_CALL_ENUM(number, name, arguments, result, errors) EXO_CALL_##name = number,
