@@ -85,11 +85,13 @@ let package = Package(
     .target(
       name: "BenchLinux", dependencies: ["BenchSupport"], path: "Benchmarks/Linux", cSettings: measured),
     .target(name: "BenchKit"),
+    // The built-in guests by name, and the ends they must come to.
+    .target(name: "ExoSelftest", dependencies: ["Exo", "ExoGuests"], swiftSettings: hostSwift),
     // The command line.
     .executableTarget(
       name: "exorun",
       dependencies: [
-        "Exo", "ExoGuests", "BenchFloor", "BenchLinux", "BenchKit",
+        "Exo", "ExoSelftest", "BenchFloor", "BenchLinux", "BenchKit",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: hostSwift, linkerSettings: staticHost),
@@ -101,6 +103,7 @@ let package = Package(
     .testTarget(name: "ExoTests", dependencies: ["Exo", "ExoABI", "CKVM"]),
     .testTarget(name: "BenchTests", dependencies: ["BenchKit", "BenchFloor", "BenchLinux", "BenchSupport"]),
     .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI"]),
-    .testTarget(name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoABI", "TestSupport"]),
+    .testTarget(
+      name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoSelftest", "ExoABI", "TestSupport"]),
     .testTarget(name: "CommandLineTests", dependencies: ["TestSupport"]),
   ])

@@ -89,6 +89,17 @@ public final class Environment: Sendable {
     }
   }
 
+  /// The same for a program without tasks: blocks the calling thread.
+  public func waitForOutcome() -> Outcome {
+    let parker = Parker()
+    whenEnded { _ in parker.notify() }
+    while true {
+      let ticket = parker.ticket
+      if let finished = ending.withLock({ $0.finished }) { return finished }
+      parker.wait(ticket)
+    }
+  }
+
   /// Calls `body`, once, when the environment has ended; at once if it has.
   func whenEnded(_ body: @escaping @Sendable (Outcome) -> Void) {
     let finished: Outcome? = ending.withLock {

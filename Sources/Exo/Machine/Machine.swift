@@ -65,11 +65,6 @@ public final class Machine: Sendable {
       let count = max(1, min(configuration.processors, hosts.count))
       // Polling needs a processor that no environment runs on.
       let service = try ServiceThread(polls: count < hosts.count)
-      try check(
-        "KVM_IOEVENTFD",
-        ckvm_ioeventfd(
-          vm.number, Kernel.doorbell.value + UInt64(EXO_DOORBELL_WAKE), 4, service.doorbellDescriptor,
-          false))
       hardware = try Hardware(kvm: kvm, vm: vm)
       var kernel: Kernel
       do { kernel = try Kernel(memory: memory, hardware: hardware) } catch { throw error }
@@ -81,7 +76,7 @@ public final class Machine: Sendable {
       self.kernel = Mutex(kernel)
       clock.mark("kernel")
       for processor in processors { try processor.start(hardware) }
-      try service.start(hostProcessor: hosts.count > count ? hosts[count] : nil)
+      try service.start(hardware, hostProcessor: hosts.count > count ? hosts[count] : nil)
       clock.mark("threads")
       startup = clock.steps
     } catch let error as HostError {

@@ -15,7 +15,7 @@ public enum MachineError: Error, Hashable, Sendable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .noKVM(let path):
-      "\(path) does not exist: load the kvm module, or pass the device into this container"
+      "there is no KVM at \(path): load the kvm module, or pass the device into this container"
     case .permissionDenied(let path):
       "no permission to open \(path): add yourself to its group (usually `sudo usermod -aG kvm $USER`, then log in again) or run as root"
     case .wrongVersion(let version):

@@ -232,6 +232,10 @@ private final class ProcessorLoop {
     case .interrupted: return .again
     case .mmio(let address, let value, 4, true) where address & ~0xfff == Kernel.doorbell.value:
       switch Int32(address & 0xfff) {
+      case EXO_DOORBELL_WAKE:
+        // Before the service has bound it.
+        environment.machine.service.notify()
+        return .again
       case EXO_DOORBELL_SERVE:
         environment.serveRing()
         environment.advanceConsole()

@@ -102,9 +102,3 @@ struct Bench: ParsableCommand {
     if movements.contains(where: \.isRegression) { throw ExitCode(3) }
   }
 }
-
-extension String {
-  fileprivate func padded(to width: Int) -> String {
-    self + String(repeating: " ", count: max(0, width - count))
-  }
-}

@@ -61,5 +61,3 @@ private func figure(_ value: Double) throws(SampleError) -> Double? {
   case let error: throw .failed(errorText(error))
   }
 }
-
-private func errorText(_ error: Int32) -> String { unsafe String(cString: strerror(error)) }

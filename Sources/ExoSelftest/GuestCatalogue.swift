@@ -1,0 +1,81 @@
+import Exo
+import ExoGuests
+
+/// A guest that exorun carries with it.
+public struct BuiltInGuest: Sendable {
+  public let name: String
+  /// The image it is part of, which runs it when started under its name.
+  public let target: String
+  /// One line.
+  public let summary: String
+  /// What `exorun selftest` does with it.
+  public let trials: [Trial]
+
+  init(_ name: String, in target: String, _ summary: String, _ trials: [Trial]) {
+    self.name = name
+    self.target = target
+    self.summary = summary
+    self.trials = trials
+  }
+
+  /// The image, checked; nil if it was not built in.
+  public func image() throws(ImageError) -> GuestImage? {
+    guard let bytes = ExoGuests.image(target) else { return nil }
+    return try GuestImage(name: name, bytes: bytes)
+  }
+}
+
+/// The built-in guests, each with the ends it must come to.
+public enum GuestCatalogue {
+  public static let all: [BuiltInGuest] = [
+    BuiltInGuest(
+      "hello", in: "GuestHello", "Greets, and prints its arguments, one a line.",
+      [
+        Trial(output: .exactly("Hello from an environment of its own.\n")),
+        Trial(
+          arguments: ["one", "--two", "three words here"],
+          output: .exactly("Hello from an environment of its own.\none\n--two\nthree words here\n")),
+      ]),
+    BuiltInGuest(
+      "faults", in: "GuestBasics", "Takes every exception an environment may bind, handles it and goes on.",
+      [Trial(output: .containing(handled.map { "\($0) handled\n" } + ["faults: 11 of 11 handled\n"]))]),
+    BuiltInGuest(
+      "crash", in: "GuestBasics",
+      "Ends badly in the way its argument names: null, trap, stack, nx, divide, panic.",
+      [
+        Trial(ending: .faulted(pageFault), output: .exactly("")),
+        Trial(arguments: ["trap"], ending: .faulted(invalidInstruction)),
+        Trial(arguments: ["stack"], ending: .faulted(pageFault)),
+        Trial(arguments: ["nx"], ending: .faulted(pageFault)),
+        Trial(arguments: ["divide"], ending: .faulted(divideError)),
+        Trial(
+          arguments: ["panic"], ending: .exited(134),
+          output: .containing(["crash was asked to panic"])),
+        Trial(arguments: ["otherwise"], ending: .exited(2)),
+      ]),
+    BuiltInGuest(
+      "cat", in: "GuestBasics", "Copies its input to its output.",
+      [
+        Trial(output: .exactly("")),
+        Trial(input: "a line\nand one without an end", output: .exactly("a line\nand one without an end")),
+        Trial(input: long, output: .exactly(long)),
+      ]),
+    BuiltInGuest(
+      "heap", in: "GuestBasics", "Allocates and frees up to its limit, and survives the refusal.",
+      [Trial(memory: 8 << 20, output: .containing(["refused and went on\n", "everything was given back\n"]))]),
+  ]
+
+  public static func named(_ name: String) -> BuiltInGuest? { all.first { $0.name == name } }
+
+  private static let divideError = ExceptionVector(0)
+  private static let invalidInstruction = ExceptionVector(6)
+  private static let pageFault = ExceptionVector(14)
+
+  /// Those that ring 3 can raise in 64-bit mode.
+  private static let handled = [
+    "#DE", "#DB", "#BP", "#UD", "#NP", "#SS", "#GP", "#PF", "#MF", "#AC", "#XM",
+  ]
+
+  /// More than a pipe holds, so that reading and writing must take turns.
+  private static let long = (0..<20_000).map { "line \($0)\n" }.joined()
+}

@@ -1,0 +1,64 @@
+import Exo
+
+/// One run of a guest and the end it must come to.
+public struct Trial: Sendable {
+  /// What the guest gets after its name.
+  public var arguments: [String]
+  public var input: String
+  /// Bytes of memory of its machine.
+  public var memory: UInt64
+  public var timeLimit: Duration
+  public var ending: Ending
+  public var output: Output
+
+  public static let usualMemory: UInt64 = 64 << 20
+
+  /// How it must end.
+  public enum Ending: Hashable, Sendable, CustomStringConvertible {
+    case exited(UInt8)
+    case faulted(ExceptionVector)
+    case misused
+    case timeLimit
+
+    public var description: String {
+      switch self {
+      case .exited(let status): "exit \(status)"
+      case .faulted(let vector): "fault \(vector.mnemonic)"
+      case .misused: "misuse"
+      case .timeLimit: "time limit"
+      }
+    }
+  }
+
+  /// What it must print.
+  public enum Output: Sendable {
+    case anything
+    case exactly(String)
+    case containing([String])
+  }
+
+  init(
+    arguments: [String] = [], input: String = "", memory: UInt64 = usualMemory,
+    timeLimit: Duration = .seconds(30), ending: Ending = .exited(0), output: Output = .anything
+  ) {
+    self.arguments = arguments
+    self.input = input
+    self.memory = memory
+    self.timeLimit = timeLimit
+    self.ending = ending
+    self.output = output
+  }
+}
+
+extension Trial.Ending {
+  /// The end an environment came to, as far as a trial tells ends apart; nil for one that no trial may want.
+  public init?(_ outcome: Outcome) {
+    switch outcome {
+    case .exited(let status): self = .exited(status)
+    case .faulted(let report): self = .faulted(report.vector)
+    case .misused: self = .misused
+    case .timeLimit: self = .timeLimit
+    case .killed, .hostFailure: return nil
+    }
+  }
+}

@@ -1,0 +1,87 @@
+import Exo
+import Synchronization
+
+/// How a trial went.
+public struct TrialResult: Sendable {
+  public let guest: BuiltInGuest
+  public let trial: Trial
+  /// Nil if it did not even start.
+  public let outcome: Outcome?
+  /// What was wrong; empty if nothing.
+  public let problems: [String]
+  /// From making the machine to the guest's end.
+  public let time: Duration
+
+  public var hasPassed: Bool { problems.isEmpty }
+}
+
+extension BuiltInGuest {
+  /// Runs one trial in a machine of its own. Blocks the calling thread until the guest has ended.
+  public func run(_ trial: Trial, _ base: Machine.Configuration = .init()) -> TrialResult {
+    let start = ContinuousClock.now
+    var outcome: Outcome?
+    var problems: [String] = []
+    let output = Mutex<[UInt8]>([])
+    do {
+      guard let image = try image() else { throw Absent(target: target) }
+      var configuration = base
+      configuration.memory = trial.memory
+      let machine = try Machine(configuration)
+      defer { machine.stop() }
+      let environment = try machine.launch(
+        image, arguments: [name] + trial.arguments,
+        console: Console(
+          input: .bytes(Array(trial.input.utf8)),
+          output: .handler { bytes in output.withLock { $0 += bytes } }),
+        timeLimit: trial.timeLimit)
+      let end = environment.waitForOutcome()
+      outcome = end
+      if Trial.Ending(end) != trial.ending {
+        problems.append("ended with \(end.summary), not \(trial.ending)")
+      }
+      problems += trial.output.problems(with: output.withLock { $0 })
+    } catch {
+      problems.append("\(error)")
+    }
+    return TrialResult(
+      guest: self, trial: trial, outcome: outcome, problems: problems, time: ContinuousClock.now - start)
+  }
+
+  private struct Absent: Error, CustomStringConvertible {
+    let target: String
+    var description: String { "\(target) is not among the images built in" }
+  }
+}
+
+extension Outcome {
+  /// In a few words.
+  public var summary: String {
+    switch self {
+    case .exited(let status): "exit \(status)"
+    case .faulted(let report): "fault \(report.vector.mnemonic)"
+    case .misused(let misuse): "misuse: \(misuse)"
+    case .timeLimit: "time limit"
+    case .killed: "killed"
+    case .hostFailure(let error): "host failure: \(error)"
+    }
+  }
+}
+
+extension Trial.Output {
+  func problems(with bytes: [UInt8]) -> [String] {
+    let text = String(decoding: bytes, as: UTF8.self)
+    switch self {
+    case .anything: return []
+    case .exactly(let wanted):
+      return text == wanted
+        ? []
+        : ["printed \(text.utf8.count) bytes \(excerpt(text)), not \(wanted.utf8.count) \(excerpt(wanted))"]
+    case .containing(let parts):
+      return parts.filter { !text.contains($0) }.map { "did not print \(excerpt($0)) but \(excerpt(text))" }
+    }
+  }
+
+  private func excerpt(_ text: String) -> String {
+    text.count > 60 ? "\(text.prefix(60).debugDescription)..." : text.debugDescription
+  }
+}

@@ -1,0 +1,51 @@
+import Glibc
+
+/// Standard input, output and error, used as any Unix tool does.
+enum StandardStreams {
+  /// Where a standard descriptor is closed, something that fails as a closed one does takes its place: a file opened
+  /// later must not be taken for it.
+  static func occupy() {
+    for number in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(number, F_GETFD) < 0 {
+      // The lowest number is free, so `open` gives it. Opened the wrong way round, each use says EBADF.
+      _ = unsafe open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY)
+    }
+  }
+
+  /// Writes all of a text to standard output.
+  static func write(_ text: String) { _ = write(text, to: STDOUT_FILENO) }
+
+  /// One line on standard error.
+  static func complain(_ line: String) { _ = write("exorun: \(line)\n", to: STDERR_FILENO) }
+
+  /// Writes all of a text, in as few writes as it takes. Returns 0 or an errno.
+  @discardableResult
+  static func write(_ text: String, to descriptor: Int32) -> Int32 {
+    let bytes = Array(text.utf8)
+    var done = 0
+    while done < bytes.count {
+      // The slice lies within the array.
+      let count = unsafe bytes.withUnsafeBytes {
+        unsafe Glibc.write(descriptor, $0.baseAddress! + done, bytes.count - done)
+      }
+      if count < 0 {
+        if errno == EINTR { continue }
+        return errno
+      }
+      done += count
+    }
+    return 0
+  }
+}
+
+/// The host's words for an errno.
+func errorText(_ code: Int32) -> String {
+  // `strerror` returns a C string for every number.
+  unsafe String(cString: strerror(code))
+}
+
+/// A variable of exorun's own environment.
+func hostVariable(_ name: String) -> String? {
+  guard let value = unsafe getenv(name) else { return nil }
+  // The environment is not changed while exorun runs.
+  return unsafe String(cString: value)
+}
