@@ -34,6 +34,8 @@ public final class Environment: Sendable {
   let scheduling = Mutex(Scheduling())
   /// Set while it sleeps: whoever posts a completion looks here first.
   let isWaiting = Atomic<Bool>(false)
+  /// Counts its sleeps, from 1.
+  let sleepNumber = Atomic<UInt64>(0)
   private let ending = Mutex(Ending())
   let endRequested = Atomic<Bool>(false)
   let statistics = EnvironmentStatistics()

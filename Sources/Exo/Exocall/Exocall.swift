@@ -149,7 +149,9 @@ enum Exocall: Hashable, Sendable {
       guard c <= 1 else { throw .invalid }
       self = .guarantee(address: try Self.mappable(a, pages: b), pages: try Self.pages(b), pinned: c == 1)
     case EXO_CALL_region_create.rawValue:
-      guard a > 0, a <= UInt64(Region.sizeLimit), c <= UInt64(Rule.instructionLimit * 8) else { throw .invalid }
+      guard a > 0, a <= UInt64(Region.sizeLimit), c <= UInt64(Rule.instructionLimit * 8) else {
+        throw .invalid
+      }
       self = .regionCreate(size: Int(a), rule: GuestAddress(b), length: Int(c))
     case EXO_CALL_region_access.rawValue:
       guard let operation = Region.Operation(rawValue: b) else { throw .invalid }

@@ -11,6 +11,9 @@ final class ServiceThread: Sendable {
   let polls: Bool
   private let served = Mutex(Served())
   private let version = Atomic<UInt64>(0)
+  /// What the status lines of all environments that do not sleep say. Held while they are written, so that none is
+  /// told an old mode after a new one.
+  private let mode: Mutex<Int32>
   private let doorbell: Descriptor
   private let control: Descriptor
   private let thread = Mutex<HostThread?>(nil)
@@ -25,6 +28,7 @@ final class ServiceThread: Sendable {
 
   init(polls: Bool) throws(HostError) {
     self.polls = polls
+    mode = Mutex(polls ? EXO_SERVICE_POLLED : EXO_SERVICE_EXIT)
     doorbell = Descriptor(try check("eventfd", ckvm_eventfd()))
     control = Descriptor(try check("eventfd", ckvm_eventfd()))
   }
@@ -48,9 +52,15 @@ final class ServiceThread: Sendable {
   }
 
   func add(_ environment: Environment) {
-    environment.setService(polls ? EXO_SERVICE_POLLED : EXO_SERVICE_EXIT)
+    refresh(environment)
     served.withLock { $0.environments.append(environment) }
     notify()
+  }
+
+  /// Tells an environment who serves its ring now. Called before it enters guest mode for the first time, or after it
+  /// slept: sleeping ones are passed over when the mode changes.
+  func refresh(_ environment: Environment) {
+    mode.withLock { environment.setService($0) }
   }
   func remove(_ environment: Environment) {
     served.withLock { $0.environments.removeAll { $0.id == environment.id } }
@@ -69,6 +79,7 @@ final class ServiceThread: Sendable {
     var doorbellDue = polls ? ckvm_monotonic() &+ Self.doorbellDelay : .max
     var seen: UInt64 = .max
     var environments: [Environment] = []
+    var quiet: [UInt64] = []
     var lastWork = ckvm_monotonic()
     var rounds: UInt32 = 0
     while true {
@@ -78,10 +89,11 @@ final class ServiceThread: Sendable {
         let (current, isStopping) = served.withLock { ($0.environments, $0.isStopping) }
         if isStopping { return }
         environments = current
+        quiet = Array(repeating: 0, count: current.count)
         lastWork = ckvm_monotonic()
       }
       var worked = false
-      if polls { for environment in environments where environment.serveRing() { worked = true } }
+      if polls { worked = serve(environments, &quiet) }
       for environment in environments where environment.consolePending.load(ordering: .relaxed) {
         environment.advanceConsole()
       }
@@ -101,6 +113,30 @@ final class ServiceThread: Sendable {
     }
   }
 
+  /// Serves every ring once; returns whether there was anything. One that sleeps can submit nothing: after a look that
+  /// found nothing it is passed over for as long as it sleeps the same sleep, whose number `quiet` holds.
+  private func serve(_ environments: [Environment], _ quiet: inout [UInt64]) -> Bool {
+    var worked = false
+    for (index, environment) in environments.enumerated() {
+      let sleeps = environment.isWaiting.load(ordering: .acquiring)
+      let sleep = environment.sleepNumber.load(ordering: .acquiring)
+      if sleeps, quiet[index] == sleep { continue }
+      let served = environment.serveRing()
+      quiet[index] = sleeps && !served ? sleep : 0
+      if served { worked = true }
+    }
+    return worked
+  }
+
+  private func announce(_ new: Int32, to environments: [Environment]) {
+    mode.withLock { mode in
+      mode = new
+      for environment in environments where !environment.isWaiting.load(ordering: .acquiring) {
+        environment.setService(new)
+      }
+    }
+  }
+
   private func endOverdue(_ environments: [Environment], at time: UInt64) {
     for environment in environments where environment.deadline <= time {
       environment.requestEnd(.timeLimit(environment.timeLimit ?? .zero))
@@ -116,16 +152,14 @@ final class ServiceThread: Sendable {
   /// Announces the sleep, looks once more, and sleeps until a doorbell, a console, a limit, a notice or that time.
   private func sleep(_ environments: [Environment], hasDoorbell: Bool, until latest: UInt64) {
     if polls {
-      let mode = hasDoorbell ? EXO_SERVICE_ASLEEP : EXO_SERVICE_EXIT
-      for environment in environments { environment.setService(mode) }
+      announce(hasDoorbell ? EXO_SERVICE_ASLEEP : EXO_SERVICE_EXIT, to: environments)
       // An environment stores its submission, then reads the status; we store the status, then read submissions.
       atomicMemoryFence(ordering: .sequentiallyConsistent)
     }
-    defer { if polls { for environment in environments { environment.setService(EXO_SERVICE_POLLED) } } }
+    defer { if polls { announce(EXO_SERVICE_POLLED, to: environments) } }
     if polls {
-      var worked = false
-      for environment in environments where environment.serveRing() { worked = true }
-      if worked { return }
+      var quiet = Array(repeating: UInt64(0), count: environments.count)
+      if serve(environments, &quiet) { return }
     }
     var waits = [
       pollfd(fd: control.number, events: Int16(POLLIN), revents: 0),

@@ -21,7 +21,7 @@ public struct Substrate: Hashable, Sendable {
   static func measure(
     _ vcpu: borrowing VCPU, root: PhysicalAddress, control: ControlState
   ) throws(HostError) -> Substrate {
-    try vcpu.reset(
+    vcpu.reset(
       root: root,
       at: EntryPoint(
         entry: GuestAddress(exo_nucleus_text + UInt64(EXO_NUCLEUS_PROBE_STUB)),

@@ -130,6 +130,7 @@ final class Processor: Sendable {
   /// Puts an environment to sleep until the completion is posted. False if it has been, so that it may go on.
   fileprivate func putToSleep(_ environment: Environment, until completion: UInt32) -> Bool {
     environment.scheduling.withLock {
+      environment.sleepNumber.add(1, ordering: .releasing)
       environment.isWaiting.store(true, ordering: .sequentiallyConsistent)
       if environment.isPosted(completion) || environment.endRequested.load(ordering: .sequentiallyConsistent)
       {
@@ -186,6 +187,7 @@ private final class ProcessorLoop {
         return
       }
       let box = try vcpu(for: environment)
+      environment.machine.service.refresh(environment)
       var timed = false
       defer { if timed { _ = ckvm_timer_set(timer, 0) } }
       while true {
@@ -291,10 +293,11 @@ private final class ProcessorLoop {
       try box.vcpu.clearState()
     } else {
       box = VCPUBox(try hardware.newVCPU())
+      box.vcpu.alignClock()
     }
     try hardware.prepare(box.vcpu, root: environment.root)
     try box.vcpu.setModelRegisters(xcr0: hardware.control.xcr0)
-    try box.vcpu.reset(
+    box.vcpu.reset(
       root: environment.root, at: environment.scheduling.withLock { $0.entryPoint } ?? .nowhere,
       control: hardware.control)
     active[environment.id] = box

@@ -45,17 +45,22 @@ struct ControlState: Hashable, Sendable {
   private let descriptor: Descriptor
   private let run: UnsafeMutablePointer<kvm_run>
   private let runSize: Int
+  /// System registers as KVM made them, for the fields that are not Exo's to choose.
+  private let pristine: kvm_sregs
 
   init(
     vm: borrowing Descriptor, id: Int32, runSize: Int, cpuid: [kvm_cpuid_entry2]
   ) throws(HostError) {
     let descriptor = Descriptor(try check("KVM_CREATE_VCPU", ckvm_create_vcpu(vm.number, id)))
     try check("KVM_SET_CPUID2", unsafe ckvm_set_cpuid(descriptor.number, cpuid, CInt(cpuid.count)))
+    var pristine = kvm_sregs()
+    try check("KVM_GET_SREGS", unsafe ckvm_get_system_registers(descriptor.number, &pristine))
     guard let page = unsafe mmap(nil, runSize, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor.number, 0),
       unsafe page != MAP_FAILED
     else { throw HostError("mmap of the run page", -errno) }
     unsafe run = page.assumingMemoryBound(to: kvm_run.self)
     self.runSize = runSize
+    self.pristine = pristine
     self.descriptor = descriptor
     // General and system registers are copied into the run page at each exit: two calls fewer when one matters.
     unsafe ckvm_sync_valid(run, 3)
@@ -67,14 +72,10 @@ struct ControlState: Hashable, Sendable {
 
   // --- setting up
 
-  /// Puts the vCPU at ring 3 in 64-bit mode, in the given address space, with everything an environment could have
-  /// left behind set to known values.
-  func reset(
-    root: PhysicalAddress, at point: EntryPoint, control: ControlState, ring: Int = 3
-  ) throws(HostError) {
-    let number = descriptor.number
-    var system = kvm_sregs()
-    try check("KVM_GET_SREGS", unsafe ckvm_get_system_registers(number, &system))
+  /// Puts the vCPU at ring 3 in 64-bit mode, in the given address space, with every register an environment could have
+  /// left behind set to a known value. KVM takes them over at the next entry, which saves three calls.
+  func reset(root: PhysicalAddress, at point: EntryPoint, control: ControlState, ring: Int = 3) {
+    var system = pristine
     system.cs = Self.segment(ring == 3 ? EXO_USER_CS : EXO_NUCLEUS_CS, type: 11, ring: ring, long: true)
     system.ss = Self.segment(ring == 3 ? EXO_USER_SS : EXO_NUCLEUS_SS, type: 3, ring: ring, long: false)
     let data = Self.segment(EXO_USER_SS, type: 3, ring: 3, long: false)
@@ -102,14 +103,15 @@ struct ControlState: Hashable, Sendable {
     system.cr4 = control.cr4
     system.efer = control.efer
     system.cr8 = 0
-    try check("KVM_SET_SREGS", unsafe ckvm_set_system_registers(number, &system))
     var general = kvm_regs()
     general.rip = point.entry.value
     general.rsp = point.stack.value
     general.rdi = exo_kit_start
     general.rsi = point.argument
     general.rflags = ring == 3 ? 0x202 : 0x2
-    try check("KVM_SET_REGS", unsafe ckvm_set_registers(number, &general))
+    unsafe ckvm_sync_registers(run).pointee = general
+    unsafe ckvm_sync_system_registers(run).pointee = system
+    unsafe ckvm_sync_dirty(run, 3)
   }
 
   /// Model-specific registers and XCR0. LSTAR and CSTAR are never 0: SYSCALL must not enter ring 0 at an address an
@@ -128,13 +130,17 @@ struct ControlState: Hashable, Sendable {
       unsafe ckvm_set_msrs(
         descriptor.number, registers.map(\.index), registers.map(\.value), CInt(registers.count)))
     if xcr0 != 0 { try check("KVM_SET_XCRS", ckvm_set_xcr0(descriptor.number, xcr0)) }
-    // So that the guest's time-stamp counter is the host's; where KVM refuses, it is the host's already or the
-    // exposed clock says so (`exorun doctor`).
-    _ = ckvm_set_tsc_offset(descriptor.number, 0)
   }
 
-  /// Vector, x87 and MXCSR state as after reset; no pending events; no debug registers.
+  /// Makes the guest's time-stamp counter the host's. Where KVM refuses, it is so already.
+  func alignClock() { _ = ckvm_set_tsc_offset(descriptor.number, 0) }
+
+  /// Readies a used vCPU for another environment: what its last exit left half done is finished without entering the
+  /// guest; then vector, x87 and MXCSR state are as after reset, no event is pending and no debug register set.
   func clearState() throws(HostError) {
+    unsafe ckvm_set_immediate_exit(run, 1)
+    _ = ckvm_run(descriptor.number)
+    unsafe ckvm_set_immediate_exit(run, 0)
     var state = kvm_xsave()
     // x87 control word 0x037f in bytes 0..1, MXCSR 0x1f80 in bytes 24..27; an XSTATE_BV of 0 says the rest is initial.
     state.region.0 = 0x037f
