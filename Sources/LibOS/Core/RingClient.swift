@@ -74,7 +74,9 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
   /// Starts a call; nil if too many answers are outstanding or not taken. The server may not look at it
   /// before `notify`, which one may serve several.
   public mutating func submit(_ request: RingRequest) -> RingTicket? {
-    publish(request, limit: 64 - Self.reserved).map(RingTicket.init)
+    guard let tag = publish(request, limit: 64 - Self.reserved) else { return nil }
+    filed(tag).pointee.tag = tag
+    return RingTicket(tag: tag)
   }
 
   /// Sees to it that somebody serves what was submitted.
@@ -171,17 +173,14 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
 
   mutating func takeArrived(_ tag: UInt64) -> RingAnswer? {
     guard arrived & bit(tag) != 0, filed(tag).pointee.tag == tag else { return nil }
+    filed(tag).pointee.tag = .max
     arrived &= ~bit(tag)
     used &= ~bit(tag)
     return filed(tag).pointee.answer
   }
 
-  /// Whether an answer to this tag is still to be had.
-  func holds(_ tag: UInt64) -> Bool {
-    guard used & bit(tag) != 0 else { return false }
-    // In flight, a place's newest tag is the one: older ones were answered before it was given out.
-    return arrived & bit(tag) == 0 || filed(tag).pointee.tag == tag
-  }
+  /// Whether an answer to this ticket's tag is still to be had.
+  func holds(_ tag: UInt64) -> Bool { used & bit(tag) != 0 && filed(tag).pointee.tag == tag }
 
   // MARK: - Addresses
 
