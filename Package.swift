@@ -32,13 +32,16 @@ let guestLink: [LinkerSetting] = [
     ] + (instrumented ? ["-Xlinker", "--unresolved-symbols=ignore-all"] : []))
 ]
 
-func guest(_ name: String, _ path: String) -> Target {
+func guest(_ name: String, _ path: String, with more: [Target.Dependency] = []) -> Target {
   .executableTarget(
-    name: name, dependencies: ["LibOS", "GuestRuntime"], path: "guests/\(path)",
+    name: name, dependencies: ["LibOS", "GuestRuntime"] + more, path: "guests/\(path)",
     swiftSettings: guestSwift)
 }
 // Image target and folder. Few images: each costs build time, so related guests share one and are chosen by name.
-let guests = [guest("GuestHello", "hello"), guest("GuestBasics", "basics")]
+let guests = [
+  guest("GuestHello", "hello"), guest("GuestBasics", "basics"),
+  guest("GuestBench", "bench", with: ["BenchLoops", "BenchWork"]),
+]
 
 // Measurement code is optimised in every build: a figure from a debug build would mean nothing.
 let measured: [CSetting] = [.define("_GNU_SOURCE"), .unsafeFlags(["-O2"])]
@@ -83,7 +86,11 @@ let package = Package(
     .target(
       name: "BenchFloor", dependencies: ["BenchSupport"], path: "Benchmarks/Floor", cSettings: measured),
     .target(
-      name: "BenchLinux", dependencies: ["BenchSupport"], path: "Benchmarks/Linux", cSettings: measured),
+      name: "BenchLinux", dependencies: ["BenchSupport", "BenchWork"], path: "Benchmarks/Linux",
+      cSettings: measured),
+    // For both sides, compiled as guests are, so that both run the same instructions.
+    .target(name: "BenchWork", path: "Benchmarks/Work", cSettings: guestC),
+    .target(name: "BenchLoops", dependencies: ["ExoABI"], path: "Benchmarks/Guest", cSettings: guestC),
     .target(name: "BenchKit"),
     // The built-in guests by name, and the ends they must come to.
     .target(name: "ExoSelftest", dependencies: ["Exo", "ExoGuests"], swiftSettings: hostSwift),
@@ -91,7 +98,7 @@ let package = Package(
     .executableTarget(
       name: "exorun",
       dependencies: [
-        "Exo", "ExoSelftest", "BenchFloor", "BenchLinux", "BenchKit",
+        "Exo", "ExoGuests", "ExoSelftest", "BenchFloor", "BenchLinux", "BenchKit", "BenchSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: hostSwift, linkerSettings: staticHost),

@@ -73,14 +73,13 @@ extension BenchRow {
     row("udp_rtt_ash", .packets, "the same, answered by a handler in the kernel"),
   ]
   private static let life = [
-    row("machine_start", .life, "a machine, to its first instruction", at: watched),
-    row("environment_create", .life, "an environment, to its first instruction", at: watched),
-    row("environment_create_pooled", .life, "the same from a pool of processors", at: watched),
+    row("machine_start", .life, "a machine, to its first instruction"),
+    row("environment_create", .life, "an environment, to its first instruction"),
+    row("environment_create_pooled", .life, "the same from a pool of processors"),
     row("launch_hello", .life, "start a program that greets, read its greeting, see it end"),
     row("spawn_wait", .life, "start a program that ends, see it end"),
     row("parked_memory", .life, "memory of an environment that does nothing", .bytes),
   ]
-  private static let watched = "created on the first processor, watched from the second"
   private static let share = [
     row("slice_error", .share, "deviation from the share of slices owned", .percent),
     row("stride_error", .share, "deviation from the share of tickets held", .percent),
@@ -97,7 +96,7 @@ extension BenchRow {
       row("exocall_at_\(count)", .scale, "null call, \(count) environments", at: served),
       row("transfer_at_\(count)", .scale, "control transfer, \(count) environments"),
       row("demux_at_\(count)", .scale, "classify a packet, \(count) environments"),
-      row("create_at_\(count)", .scale, "one more environment after \(count)", at: watched),
+      row("create_at_\(count)", .scale, "one more environment after \(count)"),
     ]
   }
 

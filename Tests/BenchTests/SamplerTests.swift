@@ -13,6 +13,8 @@ private final class Fake: Contestant {
   var calls: [UInt32] = []
   var failAfter: Int?
   var exists = true
+  /// Seconds that reaching it takes.
+  var distance = 0.0
   var log: (String) -> Void = { _ in }
 
   init(_ name: ContestantName, _ time: FakeTime, nanoseconds: Double) {
@@ -25,7 +27,7 @@ private final class Fake: Contestant {
     if let failAfter, calls.count >= failAfter { throw .failed("broken") }
     calls.append(iterations)
     log(name.rawValue)
-    time.now += cost * Double(iterations) / 1e9
+    time.now += cost * Double(iterations) / 1e9 + distance
     return cost
   }
   func describe(row: BenchRow) -> String? { "by \(name.rawValue)" }
@@ -56,6 +58,19 @@ private final class Fake: Contestant {
     let iterations = try #require(fake.calls.last)
     #expect((50_000...200_000).contains(iterations))
     #expect(result.exo == Summary(minimum: 100, median: 100, percentile95: 100, count: 6))
+  }
+
+  /// Asking a guest takes longer than many of its operations: those are what a sample is made of.
+  @Test func whatItTakesToAskIsNoSample() throws {
+    let fake = Fake(.exo, time, nanoseconds: 100)
+    fake.distance = 0.006
+    _ = sampler().measure(try row("exocall"), [fake])
+    #expect((50_000...200_000).contains(try #require(fake.calls.last)))
+    // But where it is nearly all there is, more operations would not end.
+    fake.distance = 0.2
+    fake.calls = []
+    _ = sampler().measure(try row("exocall"), [fake])
+    #expect(fake.calls.allSatisfy { $0 == 1 })
   }
 
   @Test func aSlowOperationIsTakenOnceASample() throws {

@@ -6,7 +6,7 @@ struct Lineup {
   private(set) var missing: [ContestantName: String] = [:]
 
   init() {
-    missing[.exo] = "does not exist yet"
+    enter(.exo) { () throws(SampleError) in try ExoContestant() }
     enter(.linux) { () throws(SampleError) in try LinuxContestant() }
     enter(.floor) { () throws(SampleError) in try FloorContestant() }
   }

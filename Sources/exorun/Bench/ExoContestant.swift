@@ -1,0 +1,76 @@
+import BenchKit
+import BenchSupport
+import Exo
+import ExoGuests
+
+/// The exokernel: a guest in an environment runs the row, through whatever an application would use.
+final class ExoContestant: Contestant {
+  let name = ContestantName.exo
+  private let image: GuestImage
+  private let machine: Machine
+  private var session: GuestSession?
+  private lazy var life = LifeRows(image)
+
+  init() throws(SampleError) {
+    guard let bytes = ExoGuests.image("GuestBench") else { throw .unavailable("the guest was not built in") }
+    do throws(ImageError) { image = try GuestImage(name: "bench", bytes: bytes) } catch {
+      throw .failed("\(error)")
+    }
+    do throws(MachineError) { machine = try Machine() } catch { throw .unavailable("\(error)") }
+  }
+  deinit {
+    session?.close()
+    machine.stop()
+  }
+
+  func sample(row: BenchRow, iterations: UInt32) throws(SampleError) -> Double? {
+    if let figure = try life.sample(row, iterations) { return figure }
+    let answer: String
+    do throws(SampleError) {
+      answer = try runningSession().ask("\(row.id) \(iterations)\n")
+    } catch {
+      session = nil
+      throw error
+    }
+    if answer == "-" { return nil }
+    let numbers = answer.split(separator: " ").compactMap { Double($0) }
+    guard numbers.count == 2, numbers[1] > 0 else { throw .failed("the guest answers \"\(answer)\"") }
+    return bench_nanoseconds(numbers[0]) / numbers[1]
+  }
+
+  private func runningSession() throws(SampleError) -> GuestSession {
+    if let session { return session }
+    let started = try GuestSession(machine, image, arguments: ["bench"])
+    session = started
+    return started
+  }
+
+  func describe(row: BenchRow) -> String? { descriptions[row.id] }
+}
+
+private let descriptions = [
+  "procedure_call": "call and ret in a guest",
+  "libos_call": "the environment's number, from the page the exokernel shares",
+  "exocall": "null exocall through the ring, served by a polling thread",
+  "exocall_batch32": "32 null exocalls submitted before the first answer is taken; per call",
+  "clock": "LibOS clock: rdtsc, scaled by what the shared page says",
+  "exception_de": "direct gate to a handler of the application",
+  "exception_bp": "direct gate to a handler of the application",
+  "exception_gp": "direct gate to a handler of the application",
+  "exception_ud": "direct gate to a handler of the application",
+  "exception_pf_direct": "direct gate to a handler of the application",
+  "exception_pf_cr2": "through the nucleus, which hands over the address",
+  "exception_fp_overflow": "direct gate to a handler of the application",
+  "exception_unaligned": "direct gate to a handler of the application",
+  "prot1": "protect exocall",
+  "prot100": "one protect exocall",
+  "unprot100": "one protect exocall",
+  "trap": "direct gate to a handler of the application",
+  "matmul150_int": "the same instructions as linux",
+  "matmul150_double": "the same instructions as linux",
+  "matmul1024_double": "the same instructions as linux",
+  "machine_start": "a machine of 64 MiB and an environment, to the first statement of its main",
+  "environment_create": "launch in a running machine on a new vCPU, to the first statement of main",
+  "environment_create_pooled": "launch in a running machine on a used vCPU, to the first statement of main",
+  "launch_hello": "exorun launch hello as a process of its own, from spawn to wait",
+]

@@ -1,0 +1,41 @@
+import BenchLoops
+import GuestRuntime
+import LibOS
+
+/// Runs rows of the benchmark. Started as `first` it says when its first statement ran and ends; as `first wait` it
+/// stays until its input ends. Otherwise each read of its input is a command, `row count`; the answer is a line with
+/// the clock ticks that the operations took and how many they were, or `-` for a row it does not have.
+@main enum BenchGuest {
+  static func main() {
+    let begin = Clock.now
+    if Arguments.name == "first" {
+      print(begin)
+      if Arguments.count > 1 { _ = Command.read() }
+      return
+    }
+    while let command = Command.read() {
+      if let timing = run(command) { print("\(timing.ticks) \(timing.operations)") } else { print("-") }
+    }
+  }
+
+  private static func run(_ command: Command) -> Timing? {
+    switch command.row {
+    case "procedure_call": Timing(bench_loop_call(command.count), command.count)
+    case "libos_call": timed(command) { bench_use(environmentNumber()) }
+    case "exocall": timed(command) { try? Exocall.null() }
+    case "exocall_batch32": Batch.run(command)
+    case "clock": timed(command) { bench_use(Clock.now) }
+    case "matmul150_int": Products.integers(command, size: 150)
+    case "matmul150_double": Products.doubles(command, size: 150)
+    case "matmul1024_double": Products.doubles(command, size: 1024)
+    case "prot1": Protection.one(command)
+    case "prot100": Protection.hundred(command, restoring: false)
+    case "unprot100": Protection.hundred(command, restoring: true)
+    default: ExceptionRows.run(command)
+    }
+  }
+
+  /// A system call of this LibOS that needs no authority: the exokernel left the answer in memory.
+  @inline(never)
+  private static func environmentNumber() -> UInt64 { UInt64(Startup.page.pointee.environment) }
+}
