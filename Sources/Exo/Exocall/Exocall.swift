@@ -26,9 +26,10 @@ enum Exocall: Hashable, Sendable {
   case exit(status: UInt8)
   case consoleWrite(address: GuestAddress, length: Int)
   case consoleRead(address: GuestAddress, length: Int)
-  case frameAllocate(first: Frame?, count: Int)
+  case frameAllocate(first: Frame?, count: Int, alignment: Int = 1)
   case frameFree(capability: CapabilityHandle)
-  case map(capability: CapabilityHandle, offset: Int, address: GuestAddress, pages: Int, rights: Rights)
+  case map(
+    capability: CapabilityHandle, offset: Int, address: GuestAddress, pages: Int, rights: Rights, huge: Bool = false)
   case unmap(address: GuestAddress, pages: Int)
   case protect(address: GuestAddress, pages: Int, rights: Rights)
   case clock
@@ -84,13 +85,14 @@ enum Exocall: Hashable, Sendable {
         guard let number = UInt32(exactly: a) else { throw .invalid }
         first = Frame(number)
       }
-      self = .frameAllocate(first: first, count: try Self.pages(b))
+      guard c <= UInt64(AddressSpace.hugePages), c & (c &- 1) == 0 else { throw .invalid }
+      self = .frameAllocate(first: first, count: try Self.pages(b), alignment: max(Int(c), 1))
     case EXO_CALL_frame_free.rawValue: self = .frameFree(capability: CapabilityHandle(rawValue: a))
     case EXO_CALL_map.rawValue:
       self = .map(
         capability: CapabilityHandle(rawValue: a), offset: try Self.offset(b),
-        address: try Self.mappable(c, pages: d),
-        pages: try Self.pages(d), rights: try Self.rights(e))
+        address: try Self.mappable(c, pages: d), pages: try Self.pages(d),
+        rights: try Self.rights(e & ~UInt64(EXO_MAP_HUGE)), huge: e & UInt64(EXO_MAP_HUGE) != 0)
     case EXO_CALL_unmap.rawValue:
       self = .unmap(address: try Self.mappable(a, pages: b), pages: try Self.pages(b))
     case EXO_CALL_protect.rawValue:
@@ -170,7 +172,8 @@ enum Exocall: Hashable, Sendable {
       self = .map(
         capability: CapabilityHandle(rawValue: entry.capability), offset: try Self.offset(entry.first),
         address: try Self.mappable(entry.address, pages: pages), pages: try Self.pages(pages),
-        rights: try Self.rights(UInt64(entry.rights)))
+        rights: try Self.rights(UInt64(entry.rights) & ~UInt64(EXO_MAP_HUGE)),
+        huge: UInt64(entry.rights) & UInt64(EXO_MAP_HUGE) != 0)
     case .unmap:
       self = .unmap(address: try Self.mappable(entry.address, pages: pages), pages: try Self.pages(pages))
     case .protect:

@@ -125,8 +125,8 @@ extension Kernel {
   /// The calls that change who may do what.
   mutating func carryOut(_ call: Exocall, tag: UInt64, for id: EnvironmentID) throws(Refusal) -> Completion {
     switch call {
-    case .frameAllocate(let first, let count):
-      let (capability, run) = try allocateFrames(first, count: count, for: id)
+    case .frameAllocate(let first, let count, let alignment):
+      let (capability, run) = try allocateFrames(first, count: count, alignment: alignment, for: id)
       return Completion(
         tag: tag, result: Int64(bitPattern: capability.rawValue),
         values: (UInt64(run.first.number), UInt64(run.count)))
@@ -156,8 +156,8 @@ extension Kernel {
       try accessRegion(handle, operation, offset: offset, address: address, length: length, by: id)
     case .pageVector(let operation, let address, let count):
       return try carryOutVector(operation, at: address, count: count, tag: tag, for: id)
-    case .map(let capability, let offset, let address, let pages, let rights):
-      try map(capability, offset: offset, at: address, pages: pages, rights: rights, in: id)
+    case .map(let capability, let offset, let address, let pages, let rights, let huge):
+      try map(capability, offset: offset, at: address, pages: pages, rights: rights, huge: huge, in: id)
     case .unmap(let address, let pages): try unmap(address, pages: pages, in: id)
     case .protect(let address, let pages, let rights):
       try protect(address, pages: pages, rights: rights, in: id)

@@ -4,7 +4,7 @@ extension Kernel {
   /// Binds frames of a capability at consecutive pages: all or none.
   mutating func map(
     _ handle: CapabilityHandle, offset: Int, at address: GuestAddress, pages: Int, rights: Rights,
-    in id: EnvironmentID
+    huge: Bool = false, in id: EnvironmentID
   ) throws(Refusal) {
     // May the environment do this with these frames?
     let held: Authority
@@ -19,11 +19,13 @@ extension Kernel {
       guard !there.isMapped else { throw .exists }
     }
     let first = Frame(run.first + UInt32(offset))
-    for page in 0..<pages {
+    let step = huge ? AddressSpace.hugePages : 1
+    guard !huge || AddressSpace.canBeHuge(first, at: address, pages: pages) else { throw .invalid }
+    for page in stride(from: 0, to: pages, by: step) {
       do {
         try mapPage(
           first.advanced(by: page), at: address.advanced(byPages: page), rights: rights,
-          granted: held.rights.memory, in: id)
+          granted: held.rights.memory, huge: huge, in: id)
       } catch {
         if page > 0 { try unmap(address, pages: page, in: id) }
         throw error
@@ -69,12 +71,10 @@ extension Kernel {
       for mapping in frames.mappings(of: frame) where mapping.environment == removed.environment {
         let granted = domain.shell.space.entry(of: mapping.address, in: memory).granted
         if capabilities.holdsFrame(frame, granted, in: removed.environment) { continue }
-        clearEntry(at: mapping.address, in: domain.shell.space)
-        frames.removeMapping(mapping, from: frame)
-        uncovered.append(frame)
+        uncovered += unbind(mapping)
       }
     }
-    forEachRun(of: uncovered) { first, count in translations.drop(first, count: count) }
+    translationsOf(uncovered)
   }
 }
 

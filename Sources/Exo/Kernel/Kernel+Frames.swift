@@ -1,10 +1,10 @@
 import ExoABI
 
 extension Kernel {
-  /// Takes frames for an environment, which owns them from here on: those named, all or none, or up to `count` of any
-  /// that lie side by side.
+  /// Takes frames for an environment, which owns them from here on: those named, all or none; or up to `count` of any
+  /// that lie side by side; or, if they must be aligned, all of `count`.
   mutating func allocateFrames(
-    _ first: Frame?, count: Int, for id: EnvironmentID
+    _ first: Frame?, count: Int, alignment: Int = 1, for id: EnvironmentID
   ) throws(Refusal) -> (capability: CapabilityHandle, run: (first: Frame, count: Int)) {
     guard let account = capabilities.quotas.account(of: id) else { throw .absent }
     let allowance = Int(clamping: account.available(.frames))
@@ -19,8 +19,16 @@ extension Kernel {
       let wanted = min(count, allowance)
       guard wanted > 0 else { throw .quota }
       if frames.freeCount < wanted { reclaim() }
-      guard let found = frames.allocate(upTo: wanted, kind: .data, owner: id) else { throw .noMemory }
-      run = found
+      if alignment > 1 {
+        guard wanted == count else { throw .quota }
+        guard let found = frames.allocate(count, alignment: alignment, kind: .data, owner: id) else {
+          throw .noMemory
+        }
+        run = (found, count)
+      } else {
+        guard let found = frames.allocate(upTo: wanted, kind: .data, owner: id) else { throw .noMemory }
+        run = found
+      }
     }
     try charge(run.count, to: id)
     do throws(CapabilityError) {
@@ -100,8 +108,8 @@ extension Kernel {
       for mapping in frames.mappings(of: frame) {
         guard let domain = domains[mapping.environment] else { continue }
         seenBy[mapping.environment] = domain.latch
-        clearEntry(at: mapping.address, in: domain.shell.space)
-        frames.removeMapping(mapping, from: frame)
+        // The neighbours in a huge page go too; those that stay with their owner are dropped here.
+        translationsOf(unbind(mapping))
       }
     }
     translations.drop(first, count: count)

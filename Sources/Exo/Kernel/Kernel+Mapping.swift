@@ -1,14 +1,17 @@
 import ExoABI
 
 extension Kernel {
-  /// Binds a frame at a page of an environment. Authority was checked by the caller.
+  /// Binds a frame, or the 512 of a huge page that begin with it, at a page of an environment. Authority was checked by
+  /// the caller.
   mutating func mapPage(
-    _ frame: Frame, at address: GuestAddress, rights: Rights, granted: Rights, in id: EnvironmentID
+    _ frame: Frame, at address: GuestAddress, rights: Rights, granted: Rights, huge: Bool = false,
+    in id: EnvironmentID
   ) throws(Refusal) {
     guard var domain = domains[id] else { throw .absent }
+    try cleanse(address, in: id)
     var made = 0
     let allowance = capabilities.quotas.account(of: id)?.available(.frames) ?? 0
-    let slot = domain.shell.space.makeSlot(of: address, in: memory) {
+    let slot = domain.shell.space.makeSlot(of: address, level: huge ? 1 : 0, in: memory) {
       guard made < allowance, let (frame, _) = frames.allocate(upTo: 1, kind: .pageTable, owner: id)
       else { return nil }
       made += 1
@@ -16,35 +19,61 @@ extension Kernel {
     }
     // Tables made on the way stay with the shell even when the last one could not be had.
     if made > 0 {
-      domains[id] = domain
+      domains[id]?.shell = domain.shell
       try charge(made, to: id)
     }
     guard let slot else { throw made < allowance ? .noMemory : .quota }
-    guard !memory.entry(at: slot).isMapped else { throw .exists }
-    memory.store(PageTableEntry(frame.address, rights: rights, granted: granted).bits, slot)
-    frames.addMapping(.init(environment: id, address: address), to: frame)
+    // A huge page cannot stand where a table is, even an empty one: tables are never taken apart.
+    let there = memory.entry(at: slot)
+    guard !there.isMapped, !there.isPresent else { throw .exists }
+    let entry =
+      huge
+      ? PageTableEntry(huge: frame.address, rights: rights, granted: granted)
+      : PageTableEntry(frame.address, rights: rights, granted: granted)
+    memory.store(entry.bits, slot)
+    for page in 0..<(huge ? AddressSpace.hugePages : 1) {
+      frames.addMapping(
+        .init(environment: id, address: address.advanced(byPages: page)), to: frame.advanced(by: page))
+    }
   }
 
-  /// Clears the entry of a page and returns what it was. The translation must be dropped after.
-  @discardableResult
-  func clearEntry(at address: GuestAddress, in space: AddressSpace) -> PageTableEntry {
-    guard let slot = space.slot(of: address, in: memory) else { return .empty }
-    return PageTableEntry(bits: memory.exchange(slot, PageTableEntry.empty.bits))
+  /// Clears the entry that a mapping stands on and takes it, with its neighbours if the entry is a huge page's, off the
+  /// inverted page map. Returns the frames whose translations must now be dropped.
+  mutating func unbind(_ mapping: FrameTable.Mapping) -> [Frame] {
+    guard let space = domains[mapping.environment]?.shell.space,
+      let (slot, isHuge) = space.location(of: mapping.address, in: memory)
+    else { return [] }
+    let entry = PageTableEntry(bits: memory.exchange(slot, PageTableEntry.empty.bits))
+    guard entry.isMapped, let first = frame(at: entry.address) else { return [] }
+    guard isHuge else {
+      frames.removeMapping(mapping, from: first)
+      return [first]
+    }
+    taint(slot, in: mapping.environment)
+    let base = GuestAddress(mapping.address.value & ~UInt64(AddressSpace.hugePages << 12 - 1))
+    return (0..<AddressSpace.hugePages).map { page in
+      let frame = first.advanced(by: page)
+      frames.removeMapping(
+        .init(environment: mapping.environment, address: base.advanced(byPages: page)), from: frame)
+      return frame
+    }
   }
 
-  /// Unbinds pages. Absent pages are passed over; pinned ones refuse the whole range before anything is changed.
+  func translationsOf(_ dropped: [Frame]) {
+    forEachRun(of: dropped) { first, count in translations.drop(first, count: count) }
+  }
+
+  /// Unbinds pages. Absent pages are passed over; pinned ones, or a part of a huge one, refuse the whole range before
+  /// anything is changed.
   mutating func unmap(_ address: GuestAddress, pages: Int, in id: EnvironmentID) throws(Refusal) {
     guard let domain = domains[id] else { throw .absent }
     try refusePinned(address, pages: pages, in: domain)
+    try refusePartsOfHugePages(address, pages: pages, in: domain.shell.space)
     var dropped: [Frame] = []
     for page in 0..<pages {
-      let at = address.advanced(byPages: page)
-      let entry = clearEntry(at: at, in: domain.shell.space)
-      guard entry.isMapped, let frame = frame(at: entry.address) else { continue }
-      frames.removeMapping(.init(environment: id, address: at), from: frame)
-      if entry.isPresent { dropped.append(frame) }
+      dropped += unbind(.init(environment: id, address: address.advanced(byPages: page)))
     }
-    forEachRun(of: dropped) { first, count in translations.drop(first, count: count) }
+    translationsOf(dropped)
   }
 
   /// Lowers or restores the rights of pages that are bound, within what was granted when they were.
@@ -54,6 +83,7 @@ extension Kernel {
     guard let domain = domains[id] else { throw .absent }
     try refusePinned(address, pages: pages, in: domain)
     let space = domain.shell.space
+    try refusePartsOfHugePages(address, pages: pages, in: space)
     for page in 0..<pages {
       let entry = space.entry(of: address.advanced(byPages: page), in: memory)
       guard entry.isMapped else { throw .absent }
@@ -61,12 +91,15 @@ extension Kernel {
     }
     var lowered: [Frame] = []
     var onlyWrites = true
-    for page in 0..<pages {
-      guard let slot = space.slot(of: address.advanced(byPages: page), in: memory) else { continue }
+    var page = 0
+    while page < pages {
+      guard let (slot, isHuge) = space.location(of: address.advanced(byPages: page), in: memory) else { break }
       let before = memory.updateEntry(at: slot) { $0.with(rights: rights) }
+      let covered = isHuge ? AddressSpace.hugePages : 1
+      page += covered
       let lost = before.rights.subtracting(rights)
       guard !lost.isEmpty, let frame = frame(at: before.address) else { continue }
-      lowered.append(frame)
+      for part in 0..<covered { lowered.append(frame.advanced(by: part)) }
       if lost != .write { onlyWrites = false }
     }
     forEachRun(of: lowered) { first, count in
@@ -93,17 +126,15 @@ extension Kernel {
   /// when they are retired.
   mutating func clearUserMappings(of id: EnvironmentID) {
     guard let domain = domains[id] else { return }
-    var found: [(address: GuestAddress, frame: Frame)] = []
-    domain.shell.space.forEachMappedPage(in: memory) { address, entry, slot in
+    var mapped: [GuestAddress] = []
+    domain.shell.space.forEachMappedPage(in: memory) { address, entry, _ in
       guard let frame = frame(at: entry.address), frames.kind(of: frame) == .data else { return }
-      memory.store(PageTableEntry.empty.bits, slot)
-      found.append((address, frame))
+      mapped.append(address)
     }
-    for (address, frame) in found {
-      frames.removeMapping(.init(environment: id, address: address), from: frame)
-    }
+    var dropped: [Frame] = []
+    for address in mapped { dropped += unbind(.init(environment: id, address: address)) }
     // All of them, owned or not: a translation that outlives its entry would show the next user of the shell what
     // becomes of the frame.
-    forEachRun(of: found.map(\.frame)) { first, count in translations.drop(first, count: count) }
+    translationsOf(dropped)
   }
 }

@@ -15,6 +15,8 @@ struct Shell: Sendable {
   let completion: Frame
   let trap: Frame
   let frameList: Frame
+  /// Second-level entries that held a huge page: KVM may still follow them to it (`Kernel+HugePages`).
+  var tainted: Set<PhysicalAddress> = []
 
   /// The kit's pages and what the environment may do with them.
   fileprivate var kitPages: [(address: UInt64, frame: Frame, rights: Rights)] {
@@ -33,7 +35,13 @@ extension Kernel {
   /// A clean shell, used before or new.
   mutating func takeShell() throws(Refusal) -> Shell {
     let shell: Shell
-    if let used = shells.popLast() { shell = used } else { shell = try makeShell() }
+    if let used = shells.last {
+      // Its tables serve again only when nothing behind them can be remembered.
+      if !used.tainted.isEmpty { forgetTables() }
+      shell = shells.removeLast()
+    } else {
+      shell = try makeShell()
+    }
     shell.tables.initialize(in: memory)
     for frame in [shell.start, shell.submission, shell.completion, shell.trap, shell.frameList] {
       memory.zero(frame)

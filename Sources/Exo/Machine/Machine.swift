@@ -55,10 +55,7 @@ public final class Machine: Sendable {
       let vm = Descriptor(try check("KVM_CREATE_VM", ckvm_create_vm(kvm.number)))
       clock.mark("vm")
       let memory = try PhysicalMemory(size: configuration.memory)
-      try check(
-        "KVM_SET_USER_MEMORY_REGION",
-        unsafe ckvm_set_memory(
-          vm.number, 0, Self.logsDirtyPages(vm), PhysicalAddress.memoryBase, memory.size, memory.slotAddress))
+      try memory.bindSlot(of: vm)
       clock.mark("memory")
       try check("sigaction", ckvm_install_kick())
       let hosts = Self.hostProcessors()
@@ -86,13 +83,6 @@ public final class Machine: Sendable {
     } catch {
       throw .missingCapability("\(error)")
     }
-  }
-
-  /// Slot flags: dirty pages are logged where KVM lets the log be cleared by hand, which is what makes write
-  /// protection cheap (`Translations.dropWrites`). Costs nothing otherwise: a clean page's first write faults anyway,
-  /// to set the dirty bit.
-  private static func logsDirtyPages(_ vm: borrowing Descriptor) -> UInt32 {
-    ckvm_enable_manual_dirty_log(vm.number) >= 0 ? 1 : 0
   }
 
   private static func openDevice(_ path: String) throws(MachineError) -> Descriptor {

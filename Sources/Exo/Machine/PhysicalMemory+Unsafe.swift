@@ -36,8 +36,30 @@ import Synchronization
     unsafe ckvm_unmap(alias, size)
   }
 
-  /// Host address behind KVM's slot, for KVM_SET_USER_MEMORY_REGION.
-  var slotAddress: UnsafeMutableRawPointer { unsafe slot }
+  // --- the slot that makes it the machine's memory
+
+  private let slotFlags = Atomic<UInt32>(0)
+
+  /// Makes this the memory of a virtual machine. Dirty pages are logged where KVM lets the log be cleared by hand, which
+  /// is what makes write protection cheap (`writeProtect`). It costs nothing otherwise: a clean page's first write faults
+  /// anyway, to set the dirty bit.
+  func bindSlot(of vm: borrowing Descriptor) throws(HostError) {
+    slotFlags.store(ckvm_enable_manual_dirty_log(vm.number) >= 0 ? 1 : 0, ordering: .relaxed)
+    try setSlot(of: vm, size: size)
+  }
+
+  /// Takes the slot out and puts it back, whereupon KVM has forgotten every table it built. No vCPU may be in guest mode.
+  func replaceSlot(of vm: borrowing Descriptor) throws(HostError) {
+    try setSlot(of: vm, size: 0)
+    try setSlot(of: vm, size: size)
+  }
+
+  private func setSlot(of vm: borrowing Descriptor, size: UInt64) throws(HostError) {
+    let flags = size == 0 ? 0 : slotFlags.load(ordering: .relaxed)
+    try check(
+      "KVM_SET_USER_MEMORY_REGION",
+      unsafe ckvm_set_memory(vm.number, 0, flags, PhysicalAddress.memoryBase, size, slot))
+  }
 
   /// The address of `count` bytes at a physical address.
   private func pointer(_ address: PhysicalAddress, _ count: Int) -> UnsafeMutableRawPointer {

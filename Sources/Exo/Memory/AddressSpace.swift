@@ -36,32 +36,60 @@ struct AddressSpace: Sendable {
       PhysicalAddress(root.address.value + UInt64(EXO_KIT_TABLES_SLOT) * 8))
   }
 
-  /// Where the entry of a page lies, if the tables above it exist.
-  func slot(of address: GuestAddress, in memory: PhysicalMemory) -> PhysicalAddress? {
-    var table = root.address
-    for level in [3, 2, 1] {
-      let entry = memory.entry(at: PhysicalAddress(table.value + Self.index(address, level: level) * 8))
-      guard entry.isPresent else { return nil }
-      table = entry.address
-    }
-    return PhysicalAddress(table.value + Self.index(address, level: 0) * 8)
-  }
+  /// Pages in a huge one, and how many bytes it covers.
+  static let hugePages = 512
 
-  /// The entry of a page; empty if there is none.
-  func entry(of address: GuestAddress, in memory: PhysicalMemory) -> PageTableEntry {
-    guard let slot = slot(of: address, in: memory) else { return .empty }
-    return memory.entry(at: slot)
-  }
-
-  /// Where the entry of a page lies, making the tables above it from `newTable`. Nil when that runs out.
-  mutating func makeSlot(
-    of address: GuestAddress, in memory: PhysicalMemory, newTable: () -> Frame?
-  ) -> PhysicalAddress? {
-    let user = address.value < UInt64(EXO_USER_LIMIT)
+  /// Where the entry that maps a page lies, if the tables above it exist: in the last level, or, for a huge page, in
+  /// the second.
+  func location(
+    of address: GuestAddress, in memory: PhysicalMemory
+  ) -> (slot: PhysicalAddress, isHuge: Bool)? {
     var table = root.address
     for level in [3, 2, 1] {
       let slot = PhysicalAddress(table.value + Self.index(address, level: level) * 8)
       let entry = memory.entry(at: slot)
+      if level == 1, entry.isHuge { return (slot, true) }
+      guard entry.isPresent else { return nil }
+      table = entry.address
+    }
+    return (PhysicalAddress(table.value + Self.index(address, level: 0) * 8), false)
+  }
+
+  /// Where the last-level entry of a page lies; nil without tables, and within a huge page.
+  func slot(of address: GuestAddress, in memory: PhysicalMemory) -> PhysicalAddress? {
+    guard let (slot, isHuge) = location(of: address, in: memory), !isHuge else { return nil }
+    return slot
+  }
+
+  /// Where the second-level entry above a page lies, if the tables above that exist.
+  func secondLevelSlot(of address: GuestAddress, in memory: PhysicalMemory) -> PhysicalAddress? {
+    var table = root.address
+    for level in [3, 2] {
+      let entry = memory.entry(at: PhysicalAddress(table.value + Self.index(address, level: level) * 8))
+      guard entry.isPresent else { return nil }
+      table = entry.address
+    }
+    return PhysicalAddress(table.value + Self.index(address, level: 1) * 8)
+  }
+
+  /// The entry of a page, also of one within a huge page; empty if there is none.
+  func entry(of address: GuestAddress, in memory: PhysicalMemory) -> PageTableEntry {
+    guard let (slot, isHuge) = location(of: address, in: memory) else { return .empty }
+    let entry = memory.entry(at: slot)
+    return isHuge ? entry.small(Int(Self.index(address, level: 0))) : entry
+  }
+
+  /// Where the entry of a page lies at a level (0: last; 1: where huge pages are), making the tables above it from
+  /// `newTable`. Nil when that runs out or a huge page is in the way.
+  mutating func makeSlot(
+    of address: GuestAddress, level: Int = 0, in memory: PhysicalMemory, newTable: () -> Frame?
+  ) -> PhysicalAddress? {
+    let user = address.value < UInt64(EXO_USER_LIMIT)
+    var table = root.address
+    for above in stride(from: 3, to: level, by: -1) {
+      let slot = PhysicalAddress(table.value + Self.index(address, level: above) * 8)
+      let entry = memory.entry(at: slot)
+      if above == 1, entry.isHuge { return nil }
       if entry.isPresent {
         table = entry.address
       } else {
@@ -71,11 +99,11 @@ struct AddressSpace: Sendable {
         table = frame.address
       }
     }
-    return PhysicalAddress(table.value + Self.index(address, level: 0) * 8)
+    return PhysicalAddress(table.value + Self.index(address, level: level) * 8)
   }
 
   /// Calls `body` with every page of the user half that is bound to something, in order of address, and where its
-  /// entry lies.
+  /// entry lies. Each small page of a huge one counts; they share an entry.
   func forEachMappedPage(
     in memory: PhysicalMemory, _ body: (GuestAddress, PageTableEntry, _ slot: PhysicalAddress) -> Void
   ) {
@@ -86,6 +114,10 @@ struct AddressSpace: Sendable {
         let address = base + index << (12 + 9 * level)
         if level == 0 {
           if entry.isMapped { body(GuestAddress(address), entry, slot) }
+        } else if level == 1, entry.isHuge {
+          for page in 0..<Self.hugePages {
+            body(GuestAddress(address + UInt64(page) << 12), entry.small(page), slot)
+          }
         } else if entry.isPresent {
           visit(entry.address, level: level - 1, base: address, entries: 512)
         }

@@ -75,6 +75,16 @@ struct FrameTable {
     return true
   }
 
+  /// Takes frames side by side that begin at a multiple of `alignment`: the first such run.
+  mutating func allocate(_ wanted: Int, alignment: Int, kind: Kind, owner: EnvironmentID) -> Frame? {
+    guard wanted > 0, wanted <= freeCount else { return nil }
+    for start in stride(from: 0, through: count - wanted, by: alignment) {
+      let first = Frame(UInt32(start))
+      if allocate(at: first, count: wanted, kind: kind, owner: owner) { return first }
+    }
+    return nil
+  }
+
   private mutating func take(_ frame: Frame, kind: Kind, owner: EnvironmentID) {
     let n = entry(frame)
     freeBits[n >> 6] &= ~(1 << UInt64(n & 63))

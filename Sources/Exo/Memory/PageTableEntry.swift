@@ -23,6 +23,11 @@ struct PageTableEntry: Hashable, Sendable {
   init(_ address: PhysicalAddress, rights: Rights, granted: Rights) {
     bits = address.value | Self.user | UInt64(granted.rawValue) << 9 | Self.protection(rights)
   }
+  /// A huge page: 512 frames that begin on a 2 MiB boundary, in an entry of the second level.
+  init(huge address: PhysicalAddress, rights: Rights, granted: Rights) {
+    self.init(address, rights: rights, granted: granted)
+    bits |= Self.large
+  }
   /// A page of the nucleus: supervisor, never writable.
   init(nucleus address: PhysicalAddress, executable: Bool) {
     bits = address.value | Self.present | (executable ? 0 : Self.noExecute)
@@ -42,6 +47,12 @@ struct PageTableEntry: Hashable, Sendable {
   var isPresent: Bool { bits & Self.present != 0 }
   /// Bound to a frame, though perhaps with no rights at the moment.
   var isMapped: Bool { bits & Self.grantedMask != 0 || isPresent }
+  /// Of a second-level entry: a huge page rather than a link to a table.
+  var isHuge: Bool { isMapped && bits & Self.large != 0 }
+  /// The entry that one of a huge page's 512 small pages would have.
+  func small(_ index: Int) -> PageTableEntry {
+    PageTableEntry(bits: (bits & ~Self.large) + UInt64(index) << 12)
+  }
   var isPinned: Bool { bits & Self.pinned != 0 }
   var address: PhysicalAddress { PhysicalAddress(bits & Self.addressMask) }
   var granted: Rights { Rights(rawValue: UInt32(truncatingIfNeeded: bits >> 9 & 7)) }

@@ -24,4 +24,13 @@ struct Translations: Sendable {
     }
     drop(first, count: count)
   }
+
+  /// KVM forgets every table it built for the machine: the slot is taken out and put back. No vCPU may be in guest mode,
+  /// for there is no memory in between.
+  func forgetTables() {
+    guard let hardware else { return }
+    do { try memory.replaceSlot(of: hardware.vm) } catch {
+      preconditionFailure("putting the machine's memory back failed: \(error)")
+    }
+  }
 }

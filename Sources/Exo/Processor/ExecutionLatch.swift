@@ -34,11 +34,17 @@ final class ExecutionLatch: Sendable {
 
   /// Runs `body` while the vCPU is out of guest mode. The holder's work must be short: the processor spins.
   func hold<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
-    holders.add(1, ordering: .sequentiallyConsistent)
-    defer { holders.subtract(1, ordering: .sequentiallyConsistent) }
-    evict()
+    beginHold()
+    defer { endHold() }
     return try body()
   }
+
+  /// Brings the vCPU out of guest mode and keeps it out until the matching `endHold`.
+  func beginHold() {
+    holders.add(1, ordering: .sequentiallyConsistent)
+    evict()
+  }
+  func endHold() { holders.subtract(1, ordering: .sequentiallyConsistent) }
 
   /// Makes the vCPU leave guest mode once, if it is in it.
   func evict() {

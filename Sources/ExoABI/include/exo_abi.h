@@ -74,6 +74,8 @@
 #define EXO_WRITE 2
 #define EXO_EXECUTE 4
 
+#define EXO_MAP_HUGE 0x100  // with a mapping's rights: whole 2 MiB pages, address and frames on 2 MiB boundaries
+
 // Page-table entries: software bits. Granted rights stay in the entry, so that lowering and restoring
 // protection needs no second authority check.
 #define EXO_PTE_GRANTED_READ (1ull << 9)

@@ -9,7 +9,7 @@
   X(1, exit, "status", "does not return", "")                                                                   \
   X(2, console_write, "address, length", "bytes written", "EFAULT EINVAL EPIPE EIO")                            \
   X(3, console_read, "address, length", "bytes read, 0 at end of input", "EFAULT EINVAL EIO EBUSY")              \
-  X(4, frame_allocate, "frame or ANY, count", "capability; values: first frame, frames granted",                \
+  X(4, frame_allocate, "frame or ANY, count, alignment in frames (0 and 1: none)", "capability; values: first frame, frames granted",                \
     "EINVAL ENOMEM EDQUOT EBUSY")                                                                               \
   X(5, frame_free, "capability", "0", "EBADF EPERM EBUSY ESTALE")                                               \
   X(6, map, "capability, first page within it, address, pages, rights", "0",                                    \

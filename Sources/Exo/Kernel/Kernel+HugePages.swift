@@ -1,0 +1,51 @@
+import ExoABI
+
+/// Huge pages: 2 MiB in one second-level entry, so that a large region costs one entry, one table less, and, where the
+/// hardware walks the environment's table itself, one place in its TLB.
+///
+/// They are the one case where an entry above the last level changes. Where KVM shadows page tables it has, behind such an
+/// entry, a table of its own for the frames, and goes on following the link to it after the host has cleared the entry;
+/// whatever is mapped there next would be entered into a table that describes other frames. So an entry that held a huge
+/// page is tainted, and before it, or the shell it is part of, is used again, KVM is made to forget all its tables.
+extension AddressSpace {
+  /// Address, frames and length all lie on 2 MiB boundaries.
+  static func canBeHuge(_ first: Frame, at address: GuestAddress, pages: Int) -> Bool {
+    let mask = UInt64(hugePages << 12 - 1)
+    return first.address.value & mask == 0 && address.value & mask == 0 && pages % hugePages == 0
+  }
+}
+
+extension Kernel {
+  mutating func taint(_ slot: PhysicalAddress, in id: EnvironmentID) {
+    domains[id]?.shell.tainted.insert(slot)
+  }
+
+  /// Makes sure that the entries above a page may be used.
+  mutating func cleanse(_ address: GuestAddress, in id: EnvironmentID) throws(Refusal) {
+    guard let shell = domains[id]?.shell, !shell.tainted.isEmpty else { return }
+    guard let slot = shell.space.secondLevelSlot(of: address, in: memory), shell.tainted.contains(slot) else {
+      return
+    }
+    forgetTables()
+  }
+
+  /// Makes KVM forget every table it keeps for this machine, while no environment is in guest mode. Costs each of them its
+  /// translations; it is for what nothing else can undo.
+  mutating func forgetTables() {
+    let latches = domains.values.map(\.latch)
+    for latch in latches { latch.beginHold() }
+    defer { for latch in latches { latch.endHold() } }
+    translations.forgetTables()
+    for id in domains.keys { domains[id]?.shell.tainted = [] }
+    for index in shells.indices { shells[index].tainted = [] }
+  }
+
+  /// A range must cover each huge page in it wholly.
+  func refusePartsOfHugePages(_ address: GuestAddress, pages: Int, in space: AddressSpace) throws(Refusal) {
+    for edge in [address, address.advanced(byPages: pages)] {
+      guard edge.value & UInt64(AddressSpace.hugePages << 12 - 1) != 0 else { continue }
+      guard let (_, isHuge) = space.location(of: edge, in: memory), isHuge else { continue }
+      throw .invalid
+    }
+  }
+}
