@@ -112,5 +112,5 @@ let package = Package(
     .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI"]),
     .testTarget(
       name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoSelftest", "ExoABI", "TestSupport"]),
-    .testTarget(name: "CommandLineTests", dependencies: ["TestSupport"]),
+    .testTarget(name: "CommandLineTests", dependencies: ["TestSupport", "ExoABI", "BenchKit"]),
   ])

@@ -52,10 +52,12 @@ struct Launch: ParsableCommand {
 
   func run() throws {
     let words = try guestWords()
+    // Before the machine's threads are started, which inherit that signals are not theirs.
+    let interrupts = Interrupts.watch()
     let destination = try report.map { try ReportDestination($0, reportFormat) }
     var record = RunRecord(arguments: words)
     do throws(Failure) {
-      try launch(words, &record)
+      try launch(words, interrupts, &record)
     } catch {
       record.failure = error
     }
@@ -80,12 +82,11 @@ struct Launch: ParsableCommand {
     return words
   }
 
-  private func launch(_ words: [String], _ record: inout RunRecord) throws(Failure) {
+  private func launch(_ words: [String], _ interrupts: Interrupts, _ record: inout RunRecord) throws(Failure)
+  {
     let began = ContinuousClock.now
     let image = try GuestSource.image(words[0])
     record.step("image", ContinuousClock.now - began)
-    // Before the machine's threads are started, which inherit that signals are not theirs.
-    let interrupts = Interrupts.watch()
     var configuration = machine.configuration
     configuration.memory = memory
     let machine: Machine
