@@ -140,6 +140,26 @@ struct HostSource: HeapSource {
     }
   }
 
+  /// The same for large allocations, up to a size; what is kept serves what is not much smaller.
+  @Test func oneLargeChunkIsKept() {
+    let frames = Frames(pages: 2000, longestGrant: 2000, seed: 6)
+    withHeap(frames) { heap in
+      heap.free(heap.allocate(size: 100_000, alignment: 16)!)
+      let grants = frames.next
+      for size in [100_000, 60_000, 90_000] { heap.free(heap.allocate(size: size, alignment: 16)!) }
+      #expect(frames.next == grants)
+      let small = heap.allocate(size: 20_000, alignment: 16)!
+      #expect(frames.next == grants + 1)
+      let kept = heap.allocate(size: 90_000, alignment: 4096)!
+      #expect(frames.next == grants + 1 && kept % 4096 == 0)
+      heap.free(kept)
+      heap.free(small)
+      #expect(heap.statistics.pages < 10)
+      heap.free(heap.allocate(size: 257 * 4096, alignment: 16)!)
+      #expect(heap.statistics.pages < 10)
+    }
+  }
+
   /// One class's spare chunk does not stand in the way of another's last object.
   @Test func theSpareChunkGoesWhenMemoryIsShort() {
     let frames = Frames(pages: 4, longestGrant: 4, seed: 7)

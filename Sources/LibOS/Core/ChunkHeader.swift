@@ -17,13 +17,16 @@ struct ChunkHeader {
 
   static let smallKind: UInt32 = 0x736d_6c31
   static let largeKind: UInt32 = 0x6c61_7231
+  static let spareKind: UInt32 = 0x7370_6131
+  /// Most pages of a large chunk that is kept though its allocation was freed.
+  static let largestSpare = 256
 
   var kind: UInt32
   var classIndex: UInt32
   // The list of chunks of a class that can give another object.
   var next: UInt = 0
   var previous: UInt = 0
-  /// Objects given back: each holds the address of the next.
+  /// Small: objects given back, each of which holds the address of the next. Large: addresses set aside, in bytes.
   var free: UInt = 0
   /// Small: the first object never given out. Large: the allocation.
   var fresh: UInt

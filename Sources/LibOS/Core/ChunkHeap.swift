@@ -1,7 +1,7 @@
 /// A heap of size classes over chunks. Small objects share chunks by class; a chunk is mapped page by page as it
 /// fills, so that a class used once costs a page. A larger allocation has a chunk of its own. A chunk with no
-/// object left goes back to the source, all but one, kept so that a program at a chunk's edge does not map and
-/// unmap with every call.
+/// object left goes back to the source, all but one of either kind, kept so that a program at a chunk's edge, or
+/// one that grows an array, does not map and unmap with every call.
 ///
 /// It runs where there is no heap yet: it keeps its state in memory it is given and in the chunks themselves.
 /// One thread at a time.
@@ -17,6 +17,7 @@ struct ChunkHeap<Source: HeapSource>: ~Copyable {
   var addresses = AddressRanges()
   var lists: UInt = 0
   var emptyChunks = 0
+  var spare: UInt = 0
   var statistics = HeapStatistics()
 
   @inline(__always)
@@ -36,7 +37,7 @@ struct ChunkHeap<Source: HeapSource>: ~Copyable {
   /// Memory of so many bytes on a multiple of `alignment`, a power of two; nil when there is none to be had.
   mutating func allocate(size: Int, alignment: Int) -> UInt? {
     if let address = attempt(size: size, alignment: alignment) { return address }
-    // The spare chunk may be what is missing.
+    // The spare chunks may be what is missing.
     return trim() ? attempt(size: size, alignment: alignment) : nil
   }
 
@@ -57,10 +58,11 @@ struct ChunkHeap<Source: HeapSource>: ~Copyable {
     }
   }
 
-  /// Gives the spare chunk back too, if there is one.
+  /// Gives the spare chunks back too, if there are any.
   @discardableResult
   mutating func trim() -> Bool {
-    guard emptyChunks > 0 else { return false }
+    let gave = releaseSpare()
+    guard emptyChunks > 0 else { return gave }
     for index in 0..<SizeClass.count {
       var at = list(index).pointee
       while at != 0 {

@@ -21,7 +21,7 @@
     /// Takes back memory that `allocate` gave.
     public static func free(_ memory: UnsafeMutableRawPointer) { chunks.free(UInt(bitPattern: memory)) }
 
-    /// Gives back the one chunk that is kept though nothing is in it.
+    /// Gives back the chunks that are kept though nothing is in them, at most 1 MiB and 64 KiB.
     public static func trim() { chunks.trim() }
 
     public static var statistics: HeapStatistics { chunks.statistics }
