@@ -7,6 +7,10 @@
 _start:
   .cfi_startproc
   .cfi_undefined rip
+  rdtsc
+  shl $32, %rdx
+  or %rdx, %rax
+  mov %rax, exo_entry_ticks(%rip)
   xor %ebp, %ebp  // a backtrace ends here
   call exo_guest_begin
   xor %edi, %edi
@@ -17,6 +21,12 @@ _start:
   ud2
   .cfi_endproc
 .size _start, . - _start
+
+// The clock at the first instruction.
+.section .data.exo_entry_ticks, "aw", @progbits
+.globl exo_entry_ticks
+.balign 8
+exo_entry_ticks: .quad 0
 
 // Which contract the image was built for. The linker keeps notes, and puts them in a PT_NOTE.
 .section .note.exo, "a", @note

@@ -2,14 +2,13 @@ import BenchLoops
 import GuestRuntime
 import LibOS
 
-/// Runs rows of the benchmark. Started as `first` it says when its first statement ran and ends; as `first wait` it
+/// Runs rows of the benchmark. Started as `first` it says when its first instruction ran and ends; as `first wait` it
 /// stays until its input ends. Otherwise each read of its input is a command, `row count`; the answer is a line with
 /// the clock ticks that the operations took and how many they were, or `-` for a row it does not have.
 @main enum BenchGuest {
   static func main() {
-    let begin = Clock.now
     if Arguments.name == "first" {
-      print(begin)
+      print(Clock.start)
       if Arguments.count > 1 { _ = Command.read() }
       return
     }

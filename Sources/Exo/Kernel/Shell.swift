@@ -34,14 +34,15 @@ extension Kernel {
 
   /// A clean shell, used before or new.
   mutating func takeShell() throws(Refusal) -> Shell {
-    let shell: Shell
-    if let used = shells.last {
-      // Its tables serve again only when nothing behind them can be remembered.
-      if !used.tainted.isEmpty { forgetTables() }
-      shell = shells.removeLast()
-    } else {
-      shell = try makeShell()
+    guard let used = shells.last else {
+      // Its frames were free, and free frames are clean.
+      let shell = try makeShell()
+      shell.tables.initialize(in: memory)
+      return shell
     }
+    // Its tables serve again only when nothing behind them can be remembered.
+    if !used.tainted.isEmpty { forgetTables() }
+    let shell = shells.removeLast()
     shell.tables.initialize(in: memory)
     for frame in [shell.start, shell.submission, shell.completion, shell.trap, shell.frameList] {
       memory.zero(frame)

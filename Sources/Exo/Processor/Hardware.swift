@@ -10,16 +10,28 @@ final class Hardware: Sendable {
   private let cpuid: [kvm_cpuid_entry2]
   private let nextVCPU = Atomic<Int32>(0)
   let control: ControlState
-  private let measured = Mutex<Substrate?>(nil)
+
+  /// Facts of the host's KVM, asked once by each process: the supported features (a slow call, for each of its
+  /// instructions is a trap where this host is itself virtual), and what the substrate measured.
+  private static let facts = Mutex(Facts())
+  private struct Facts {
+    var cpuid: [kvm_cpuid_entry2]?
+    var substrate: Substrate?
+  }
 
   init(kvm: borrowing Descriptor, vm: consuming Descriptor) throws(HostError) {
     runSize = Int(try check("KVM_GET_VCPU_MMAP_SIZE", ckvm_vcpu_map_size(kvm.number)))
-    var entries = [kvm_cpuid_entry2](repeating: kvm_cpuid_entry2(), count: 256)
-    let count = try check(
-      "KVM_GET_SUPPORTED_CPUID", unsafe ckvm_supported_cpuid(kvm.number, &entries, 256))
-    entries.removeSubrange(Int(count)...)
-    cpuid = entries
-    control = Self.control(entries)
+    if let known = Self.facts.withLock({ $0.cpuid }) {
+      cpuid = known
+    } else {
+      var entries = [kvm_cpuid_entry2](repeating: kvm_cpuid_entry2(), count: 256)
+      let count = try check(
+        "KVM_GET_SUPPORTED_CPUID", unsafe ckvm_supported_cpuid(kvm.number, &entries, 256))
+      entries.removeSubrange(Int(count)...)
+      cpuid = entries
+      Self.facts.withLock { [entries] in $0.cpuid = entries }
+    }
+    control = Self.control(cpuid)
     self.vm = vm
   }
 
@@ -56,11 +68,11 @@ final class Hardware: Sendable {
   /// Measures the substrate on the first vCPU that gets here: the probe stub runs in ring 0 of an address space that
   /// is about to be used.
   func prepare(_ vcpu: borrowing VCPU, root: PhysicalAddress) throws(HostError) {
-    guard measured.withLock({ $0 }) == nil else { return }
+    guard substrate == nil else { return }
     let substrate = try Substrate.measure(vcpu, root: root, control: control)
-    measured.withLock { $0 = substrate }
+    Self.facts.withLock { $0.substrate = substrate }
   }
-  var substrate: Substrate? { measured.withLock { $0 } }
+  var substrate: Substrate? { Self.facts.withLock { $0.substrate } }
 
   /// The features an environment may use, as `exo_start.features` tells it.
   var features: UInt64 {

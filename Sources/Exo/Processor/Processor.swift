@@ -155,6 +155,8 @@ private final class ProcessorLoop {
 
   private final class VCPUBox {
     let vcpu: VCPU
+    /// Whether an environment has run on it.
+    var isUsed = false
     init(_ vcpu: consuming VCPU) { self.vcpu = vcpu }
   }
   private enum Step { case again, asleep, ended }
@@ -167,6 +169,11 @@ private final class ProcessorLoop {
   deinit { if timer >= 0 { _ = ckvm_timer_delete(timer) } }
 
   func run() {
+    // Made while the first environment is being built.
+    if let vcpu = try? hardware.newVCPU() {
+      vcpu.alignClock()
+      pool.append(VCPUBox(vcpu))
+    }
     while true {
       let ticket = processor.ticket
       if let environment = processor.next() {
@@ -290,7 +297,7 @@ private final class ProcessorLoop {
     let box: VCPUBox
     if let pooled = pool.popLast() {
       box = pooled
-      try box.vcpu.clearState()
+      if box.isUsed { try box.vcpu.clearState() }
     } else {
       box = VCPUBox(try hardware.newVCPU())
       box.vcpu.alignClock()
@@ -300,6 +307,7 @@ private final class ProcessorLoop {
     box.vcpu.reset(
       root: environment.root, at: environment.scheduling.withLock { $0.entryPoint } ?? .nowhere,
       control: hardware.control)
+    box.isUsed = true
     active[environment.id] = box
     environment.latch.setKicker(box.vcpu.kicker)
     let spent = ckvm_monotonic() &- began

@@ -62,6 +62,8 @@ void exo_raise_simd_floating_point(void);
 uint32_t exo_raise_and_compare(void);
 
 static inline void exo_pause(void) { __builtin_ia32_pause(); }
+// The time-stamp counter as the environment's first instruction read it.
+extern const uint64_t exo_entry_ticks;
 static inline uint64_t exo_ticks(void) { return __builtin_ia32_rdtsc(); }
 
 // The doorbell page takes 4-byte stores only: volatile keeps each a single one, in order.

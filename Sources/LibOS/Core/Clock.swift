@@ -14,6 +14,9 @@
     @inline(__always)
     public static var ticks: UInt64 { exo_ticks() }
 
+    /// When the environment's first instruction ran, in nanoseconds of the monotonic clock.
+    public static var start: UInt64 { scale.nanoseconds(at: exo_entry_ticks) }
+
     /// Nanoseconds of the monotonic clock.
     public static var now: UInt64 { scale.nanoseconds(at: ticks) }
   }

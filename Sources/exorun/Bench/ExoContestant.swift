@@ -69,8 +69,8 @@ private let descriptions = [
   "matmul150_int": "the same instructions as linux",
   "matmul150_double": "the same instructions as linux",
   "matmul1024_double": "the same instructions as linux",
-  "machine_start": "a machine of 64 MiB and an environment, to the first statement of its main",
-  "environment_create": "launch in a running machine on a new vCPU, to the first statement of main",
-  "environment_create_pooled": "launch in a running machine on a used vCPU, to the first statement of main",
+  "machine_start": "a machine of 64 MiB and an environment, to its first instruction",
+  "environment_create": "launch in a running machine on a new vCPU, to its first instruction",
+  "environment_create_pooled": "launch in a running machine on a used vCPU, to its first instruction",
   "launch_hello": "exorun launch hello as a process of its own, from spawn to wait",
 ]
