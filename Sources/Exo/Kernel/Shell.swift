@@ -19,7 +19,7 @@ struct Shell: Sendable {
   var tainted: Set<PhysicalAddress> = []
 
   /// The kit's pages and what the environment may do with them.
-  fileprivate var kitPages: [(address: UInt64, frame: Frame, rights: Rights)] {
+  var kitPages: [(address: UInt64, frame: Frame, rights: Rights)] {
     [
       (exo_kit_start, start, .read), (exo_kit_submission, submission, [.read, .write]),
       (exo_kit_completion, completion, .read), (exo_kit_trap, trap, [.read, .write]),

@@ -1,0 +1,272 @@
+import ExoABI
+
+/// DESIGN's invariants, walked over the real state: what the model tests ask after every step.
+extension Kernel {
+  /// Each way in which they do not hold; empty when all is well.
+  ///
+  /// Time in proportion to the machine: it looks at every frame, table, gate and capability.
+  /// - Parameter isRead: which free frames are read through, to see that they hold nothing but zeros.
+  func checkInvariants(contentOf isRead: (Frame) -> Bool = { _ in true }) -> [String] {
+    var wrong = faults + capabilities.checkInvariants()
+    let census = FrameCensus(of: self, &wrong)
+    checkFrames(census, contentOf: isRead, &wrong)
+    var found: [Frame: [FrameTable.Mapping]] = [:]
+    for (id, domain) in domains {
+      checkTables(of: domain.shell, belongingTo: id, census, &wrong) { mapping, frame in
+        found[frame, default: []].append(mapping)
+      }
+      checkGates(of: domain, id, &wrong)
+      checkAccount(of: domain, id, &wrong)
+    }
+    for shell in shells { checkTables(of: shell, belongingTo: nil, census, &wrong) { _, _ in } }
+    checkInvertedMap(found, &wrong)
+    checkPins(&wrong)
+    let living = Set(domains.keys)
+    if living != Set(capabilities.environments) { wrong.append("environments and capability tables differ") }
+    let published = memory.load(PhysicalAddress(machinePage.address.value + 8))
+    if published != UInt64(frames.freeCount) {
+      wrong.append("\(published) free frames published, \(frames.freeCount) counted")
+    }
+    return wrong
+  }
+
+  // --- frames
+
+  /// What each frame should be, from all those who say that they have it.
+  fileprivate struct FrameCensus {
+    private(set) var kinds: [Frame: FrameTable.Kind] = [:]
+
+    init(of kernel: borrowing Kernel, _ wrong: inout [String]) {
+      func add(_ frame: Frame, _ kind: FrameTable.Kind) {
+        if let other = kinds.updateValue(kind, forKey: frame) {
+          wrong.append("\(frame) is \(other) and \(kind) at once")
+        }
+      }
+      add(kernel.nucleusText, .nucleus)
+      add(kernel.machinePage, .nucleus)
+      for shell in kernel.shells + kernel.domains.values.map(\.shell) {
+        for frame in shell.space.tables { add(frame, .pageTable) }
+        for frame in [shell.tables.data, shell.tables.idt] { add(frame, .nucleus) }
+        for page in shell.kitPages { add(page.frame, .kit) }
+      }
+      for resource in kernel.capabilities.roots.keys {
+        guard case .frames(let run) = resource else { continue }
+        for number in run.first..<run.end { add(Frame(number), .data) }
+      }
+      for entry in kernel.retired { add(entry.frame, .retiring) }
+    }
+  }
+
+  /// One type at a time, that of whoever has it; what nobody has is free and clean.
+  private func checkFrames(
+    _ census: FrameCensus, contentOf isRead: (Frame) -> Bool, _ wrong: inout [String]
+  ) {
+    var free = 0
+    for number in 0..<UInt32(frames.count) {
+      let frame = Frame(number)
+      let kind = frames.kind(of: frame)
+      let expected = census.kinds[frame] ?? .free
+      if kind != expected { wrong.append("\(frame) is \(kind), should be \(expected)") }
+      if frames.isFree(frame) != (kind == .free) { wrong.append("\(frame), \(kind): its free bit is wrong") }
+      switch kind {
+      case .free:
+        free += 1
+        if isRead(frame), !memory.isZero(frame) { wrong.append("\(frame) is free and not zero") }
+      case .data:
+        if let owner = frames.owner(of: frame), domains[owner] != nil {
+          if !capabilities.holdsFrame(frame, .all, in: owner) {
+            wrong.append("\(frame): \(owner) owns it without a capability")
+          }
+        } else {
+          wrong.append("\(frame) is owned by no living environment")
+        }
+      default: break
+      }
+      if kind != .data {
+        if !frames.mappings(of: frame).isEmpty { wrong.append("\(frame), \(kind), is mapped") }
+        if frames.pins(of: frame) > 0 { wrong.append("\(frame), \(kind), is pinned") }
+      }
+    }
+    if free != frames.freeCount { wrong.append("\(free) frames are free, \(frames.freeCount) counted") }
+  }
+
+  /// What page tables map is what the inverted page map says, both ways.
+  private func checkInvertedMap(
+    _ found: [Frame: [FrameTable.Mapping]], _ wrong: inout [String]
+  ) {
+    for number in 0..<UInt32(frames.count) {
+      let frame = Frame(number)
+      let listed = frames.mappings(of: frame)
+      let walked = found[frame] ?? []
+      if listed.count == walked.count, Set(listed) == Set(walked) { continue }
+      wrong.append("\(frame): mapped at \(walked), listed at \(listed)")
+    }
+  }
+
+  // --- accounts
+
+  /// What an environment owns, is charged for and is told of.
+  private func checkAccount(of domain: Domain, _ id: EnvironmentID, _ wrong: inout [String]) {
+    var owned = 0
+    for number in 0..<UInt32(frames.count) where frames.owner(of: Frame(number)) == id { owned += 1 }
+    let charged = capabilities.quotas.account(of: id)?.used.frames
+    let status = domain.shell.start.address.value + UInt64(EXO_STATUS_OFFSET)
+    let published = memory.load(PhysicalAddress(status + 8))
+    if owned != domain.framesHeld || charged != UInt64(owned) || published != UInt64(owned) {
+      wrong.append(
+        "\(id) owns \(owned) frames, counted \(domain.framesHeld), charged \(charged ?? 0), told \(published)"
+      )
+    }
+    if domain.framesPeak < domain.framesHeld { wrong.append("\(id): its peak is below what it holds") }
+
+    var runs: Set<UInt64> = []
+    for (_, authority) in capabilities.entries(of: id) {
+      guard case .frames(let run) = authority.resource,
+        capabilities.owner(of: authority.resource) == id
+      else { continue }
+      runs.insert(UInt64(run.first) | UInt64(run.count) << 32)
+    }
+    let list = domain.shell.frameList.address.value
+    let head = memory.load(PhysicalAddress(list))
+    let told = Set((0..<min(head & 0xffff_ffff, 511)).map { memory.load(PhysicalAddress(list + 8 + $0 * 8)) })
+    let isTruncated = head >> 32 == 1
+    if told.count != Int(head & 0xffff_ffff) || !told.isSubset(of: runs) || isTruncated != (runs.count > 511)
+      || !isTruncated && told != runs
+    {
+      wrong.append("\(id) owns \(runs.count) runs of frames and is told of \(head & 0xffff_ffff)")
+    }
+  }
+
+  /// A frame is pinned once for each page of an exception stack that lies on it.
+  private func checkPins(_ wrong: inout [String]) {
+    var pins: [Frame: Int] = [:]
+    for domain in domains.values {
+      for frame in domain.exceptionStacks.values.flatMap(\.frames) { pins[frame, default: 0] += 1 }
+    }
+    for number in 0..<UInt32(frames.count) {
+      let (counted, expected) = (frames.pins(of: Frame(number)), pins[Frame(number)] ?? 0)
+      if counted != expected { wrong.append("frame \(number) has \(counted) pins, should have \(expected)") }
+    }
+  }
+}
+
+// --- page tables
+
+extension Kernel {
+  /// Every word of every table of a shell, the nucleus's half too.
+  fileprivate func checkTables(
+    of shell: Shell, belongingTo id: EnvironmentID?, _ census: FrameCensus, _ wrong: inout [String],
+    _ body: (FrameTable.Mapping, Frame) -> Void
+  ) {
+    let name = id.map { "\($0)" } ?? "idle shell \(shell.space.root)"
+    var unseen = Set(shell.space.tables)
+    unseen.remove(shell.space.root)
+    var fixed = fixedEntries(of: shell)
+    var problems: [String] = []
+
+    func visit(_ table: Frame, level: Int, base: UInt64) {
+      memory.forEachWord(of: table) { index, word in
+        var address = base + UInt64(index) << UInt64(12 + 9 * level)
+        if level == 3, index >= 256 { address |= 0xffff << 48 }
+        func report(_ problem: String) {
+          problems.append(
+            "\(name), level \(level) at \(hexadecimal(address)): \(problem): \(hexadecimal(word))")
+        }
+        if level == 3, index == Int(EXO_KIT_TABLES_SLOT) {
+          let own =
+            table.address.value | PageTableEntry.present | PageTableEntry.user | PageTableEntry.noExecute
+          if word & ~PageTableEntry.accessed != own { report("not the window on the tables") }
+        } else if level > 0 {
+          let bits = PageTableEntry(table: PhysicalAddress(0), user: address < UInt64(EXO_USER_LIMIT)).bits
+          guard word & ~(PageTableEntry.addressMask | PageTableEntry.accessed) == bits,
+            let next = frame(at: PageTableEntry(bits: word).address), unseen.remove(next) != nil
+          else {
+            report("no link to a table of its own")
+            return
+          }
+          visit(next, level: level - 1, base: address)
+        } else if let expected = fixed.removeValue(forKey: address) {
+          if word & ~(PageTableEntry.accessed | PageTableEntry.dirty) != expected.bits {
+            report("not \(hexadecimal(expected.bits))")
+          }
+        } else if let wrong = whatIsWrong(with: PageTableEntry(bits: word), at: GuestAddress(address), in: id)
+        {
+          report(wrong)
+        } else if let id, let frame = frame(at: PageTableEntry(bits: word).address) {
+          body(.init(environment: id, address: GuestAddress(address)), frame)
+        }
+      }
+    }
+    visit(shell.space.root, level: 3, base: 0)
+    wrong += problems
+    if !unseen.isEmpty { wrong.append("\(name): tables that nothing links to: \(unseen)") }
+    if !fixed.isEmpty {
+      wrong.append("\(name): kit or nucleus pages are missing: \(fixed.keys.map(hexadecimal))")
+    }
+  }
+
+  /// The pages that every environment has, accessed and dirty bits aside.
+  private func fixedEntries(of shell: Shell) -> [UInt64: PageTableEntry] {
+    var fixed: [UInt64: PageTableEntry] = [:]
+    func kit(_ address: UInt64, _ physical: PhysicalAddress, isWritable: Bool) {
+      fixed[address] = PageTableEntry(
+        bits: physical.value | PageTableEntry.present | PageTableEntry.user | PageTableEntry.noExecute
+          | PageTableEntry.pinned | (isWritable ? PageTableEntry.writable : 0))
+    }
+    kit(exo_kit_start, shell.start.address, isWritable: false)
+    kit(exo_kit_machine, machinePage.address, isWritable: false)
+    kit(exo_kit_submission, shell.submission.address, isWritable: true)
+    kit(exo_kit_completion, shell.completion.address, isWritable: false)
+    kit(exo_kit_trap, shell.trap.address, isWritable: true)
+    kit(exo_kit_doorbell, Self.doorbell, isWritable: true)
+    kit(exo_kit_frames, shell.frameList.address, isWritable: false)
+    for (address, frame, isCode) in [
+      (exo_nucleus_text, nucleusText, true), (exo_nucleus_data, shell.tables.data, false),
+      (exo_nucleus_idt, shell.tables.idt, false),
+    ] {
+      fixed[address] = PageTableEntry(
+        bits: frame.address.value | PageTableEntry.present | (isCode ? 0 : PageTableEntry.noExecute))
+    }
+    return fixed
+  }
+
+  /// Why an environment may not have this entry at this address; nil if it may.
+  private func whatIsWrong(
+    with entry: PageTableEntry, at address: GuestAddress, in id: EnvironmentID?
+  ) -> String? {
+    guard let id else { return "an entry in an idle shell" }
+    guard address.value >= UInt64(EXO_USER_FLOOR), address.value < UInt64(EXO_USER_LIMIT) else {
+      return "not the environment's half"
+    }
+    let arguments = exo_kit_arguments..<exo_kit_arguments + UInt64(EXO_KIT_ARGUMENT_PAGES) << 12
+    if (exo_kit_start..<exo_kit_end).contains(address.value), !arguments.contains(address.value) {
+      return "over the kit"
+    }
+    // Present, writable, user, accessed, dirty; granted rights; pinned; the frame; no execution.
+    let allowed =
+      0x67 | PageTableEntry.grantedMask | PageTableEntry.pinned | PageTableEntry.addressMask
+      | PageTableEntry.noExecute
+    if entry.bits & ~allowed != 0 { return "bits that no entry has" }
+    if entry.bits & PageTableEntry.user == 0 { return "a page of the nucleus" }
+    if !entry.isPresent, entry.bits & PageTableEntry.writable != 0 { return "writable and absent" }
+    if entry.granted.isEmpty { return "bound with no rights" }
+    if !entry.rights.isSubset(of: entry.granted) { return "\(entry.rights) of \(entry.granted) granted" }
+    guard let frame = frame(at: entry.address) else { return "no memory is there" }
+    let kind = frames.kind(of: frame)
+    if kind != .data { return "\(frame) is \(kind)" }
+    if !capabilities.holdsFrame(frame, entry.granted, in: id) { return "no capability to \(frame)" }
+    let isStack = domains[id]?.exceptionStacks.values.contains { $0.pages.contains(address) } ?? false
+    if entry.isPinned != isStack {
+      return entry.isPinned ? "pinned for nothing" : "a stack that is not pinned"
+    }
+    return nil
+  }
+}
+
+extension ExceptionStack {
+  /// The pages that a delivery may write to.
+  var pages: [GuestAddress] {
+    let low = (top.value - UInt64(EXO_EXCEPTION_PUSH)) & ~0xfff
+    return stride(from: low, to: top.value, by: 4096).map { GuestAddress($0) }
+  }
+}
