@@ -97,6 +97,7 @@ extension Kernel {
       }
       memory.store(entry.bits, slot)
     }
+    publishFreeCount()
     return shell
   }
 

@@ -79,6 +79,21 @@ struct AddressSpace: Sendable {
     return isHuge ? entry.small(Int(Self.index(address, level: 0))) : entry
   }
 
+  /// What the environment may do with a page at this moment, and the entry that says where the page is. Every level of
+  /// the walk counts, as for the hardware: behind the window on the tables the last entry allows more than the first.
+  func access(to address: GuestAddress, in memory: PhysicalMemory) -> (rights: Rights, entry: PageTableEntry) {
+    var rights = Rights.all
+    var entry = PageTableEntry(bits: root.address.value)
+    for level in [3, 2, 1, 0] {
+      let slot = entry.address.value + Self.index(address, level: level) * 8
+      entry = memory.entry(at: PhysicalAddress(slot))
+      guard entry.isPresent, entry.bits & PageTableEntry.user != 0 else { return ([], .empty) }
+      rights.formIntersection(entry.rights)
+      if level == 1, entry.isHuge { return (rights, entry.small(Int(Self.index(address, level: 0)))) }
+    }
+    return (rights, entry)
+  }
+
   /// Where the entry of a page lies at a level (0: last; 1: where huge pages are), making the tables above it from
   /// `newTable`. Nil when that runs out or a huge page is in the way.
   mutating func makeSlot(
@@ -162,9 +177,9 @@ struct AddressSpace: Sendable {
     var done = 0
     while done < count {
       let at = GuestAddress(address.value + UInt64(done))
-      let page = entry(of: GuestAddress(at.value & ~0xfff), in: memory)
+      let (allowed, page) = access(to: GuestAddress(at.value & ~0xfff), in: memory)
       // The doorbell is mapped but is no memory.
-      guard page.rights.isSuperset(of: rights), memory.contains(page.address, count: 4096) else {
+      guard allowed.isSuperset(of: rights), memory.contains(page.address, count: 4096) else {
         return false
       }
       let piece = min(count - done, 4096 - at.pageOffset)
