@@ -24,7 +24,7 @@ struct Randomness: RandomNumberGenerator {
 }
 
 /// How long and from where a randomised test runs: `EXO_SEED` repeats a run, `EXO_MODEL_SECONDS` makes it long.
-enum ModelRun {
+enum KernelRun {
   static var seed: UInt64 { number("EXO_SEED") ?? UInt64.random(in: 1 ... .max) }
   static func seconds(_ usual: Double) -> Double { number("EXO_MODEL_SECONDS").map { Double($0) } ?? usual }
   /// `EXO_FUZZ_CALLS`

@@ -143,7 +143,7 @@ import Testing
   }
 
   @Test func seesAStackThatIsNotPinned() throws {
-    let (bench, first, _, frame) = try bench()
+    let (bench, _, _, frame) = try bench()
     bench.kernel.frames.unpin(frame.advanced(by: 1))
     expectComplaint(bench, "has 0 pins, should have 1")
   }

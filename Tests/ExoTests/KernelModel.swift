@@ -16,7 +16,7 @@ final class KernelModel {
   /// Handles seen before: stale now, or another environment's.
   private var oldHandles: [UInt64] = [0]
 
-  static let frames = 1024
+  static let frames = 2048
   static let mostEnvironments = 8
 
   init(seed: UInt64) throws {
@@ -28,7 +28,7 @@ final class KernelModel {
   }
 
   private func addDomain() throws {
-    living.append(try bench.domain(frames: UInt64(random.pick([120, 200, 400]))))
+    living.append(try bench.domain(frames: UInt64(random.pick([120, 300, 900]))))
   }
 
   // --- a step
@@ -136,7 +136,11 @@ final class KernelModel {
   /// An environment writes to what it may write to.
   private func scribble(_ id: EnvironmentID) -> String {
     let address = GuestAddress(sensibleAddress() & ~0xfff)
-    let bytes = (0..<64).map { _ in UInt8.random(in: 0...255, using: &random) }
+    // Now and then what a region takes for a rule: the last of its 8-byte instructions gives a result.
+    let bytes: [UInt8] =
+      random.oneIn(3)
+      ? [0, 0, 0, 0, 1, 0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0]
+      : (0..<64).map { _ in UInt8.random(in: 0...255, using: &random) }
     let wrote =
       bench.kernel.domains[id]?.shell.space.copyOut(bytes[...], to: address, memory: bench.kernel.memory)
       ?? false
@@ -171,10 +175,19 @@ final class KernelModel {
     }
     return entries.isEmpty ? sensibleHandle(of: id) : random.pick(entries).handle.rawValue
   }
+  /// A capability to what a huge page needs, if there is one.
+  private func hugeHandle(of id: EnvironmentID) -> UInt64 {
+    let entries = bench.kernel.capabilities.entries(of: id).filter {
+      if case .frames(let run) = $0.authority.resource { run.count >= 512 } else { false }
+    }
+    return entries.isEmpty ? sensibleHandle(of: id) : random.pick(entries).handle.rawValue
+  }
+  private func hugeAddress() -> UInt64 { random.pick([0x40_0000, 0x60_0000, 0x7fc0_0000, 0x80_0000_0000]) }
   /// A few pages here and there: side by side, far apart, at every edge of what may be mapped.
   func sensibleAddress() -> UInt64 {
     let bases: [UInt64] = [
-      0x40_0000, 0x40_0000, 0x40_0000, UInt64(EXO_USER_FLOOR), 0x1f_f000, 0x3fff_e000, 0x7f_ffff_e000,
+      0x40_0000, 0x40_0000, 0x40_0000, 0x5f_f000, UInt64(EXO_USER_FLOOR), 0x1f_f000, 0x3fff_e000,
+      0x7f_ffff_e000,
       exo_kit_start - 0x4000, exo_kit_end, exo_kit_tables - 0x3000, exo_kit_tables_end,
       exo_stack_top - 0x4000, UInt64(EXO_USER_LIMIT) - 0x4000,
     ]
@@ -211,16 +224,24 @@ final class KernelModel {
   /// What a library OS might ask.
   func sensibleSubmission(for id: EnvironmentID) -> Submission {
     let handle = sensibleHandle(of: id)
-    switch random.below(24) {
+    switch random.below(28) {
     case 0...2:
       let frame = random.oneIn(2) ? UInt64.max : UInt64(random.below(Self.frames))
-      return submission(EXO_CALL_frame_allocate, [frame, pages()])
+      if random.oneIn(4) { return submission(EXO_CALL_frame_allocate, [.max, 512, 512]) }
+      return submission(EXO_CALL_frame_allocate, [frame, pages(), random.oneIn(8) ? 4 : 0])
     case 3: return submission(EXO_CALL_frame_free, [handle])
-    case 4...8:
+    case 4:
+      return submission(
+        EXO_CALL_map, [hugeHandle(of: id), 0, hugeAddress(), 512, rights() | UInt64(EXO_MAP_HUGE)])
+    case 5...8:
       return submission(
         EXO_CALL_map, [handle, UInt64(random.pick([0, 0, 0, 1])), sensibleAddress(), pages(), rights()])
-    case 9: return submission(EXO_CALL_unmap, [sensibleAddress(), pages()])
-    case 10...11: return submission(EXO_CALL_protect, [sensibleAddress(), pages(), rights()])
+    case 9:
+      if random.oneIn(3) { return submission(EXO_CALL_unmap, [hugeAddress(), 512]) }
+      return submission(EXO_CALL_unmap, [sensibleAddress(), pages()])
+    case 10...11:
+      if random.oneIn(3) { return submission(EXO_CALL_protect, [hugeAddress(), 512, rights()]) }
+      return submission(EXO_CALL_protect, [sensibleAddress(), pages(), rights()])
     case 12...13:
       let top = sensibleAddress() + UInt64(random.pick([0, 0x10, 0x40, 0x800, 0xff0]))
       let vector = UInt64(random.pick([14, 14, 3, 1, 6, 13, 0]))
@@ -228,10 +249,13 @@ final class KernelModel {
         EXO_CALL_exception_bind,
         [vector, sensibleAddress(), top, vector == 14 ? UInt64(random.below(2)) : 0])
     case 14: return submission(EXO_CALL_exception_unbind, [UInt64(random.pick([14, 3, 1, 6, 13, 0]))])
-    case 15: return submission(EXO_CALL_capability_derive, [handle, 0, pages(), capabilityRights()])
+    case 15:
+      return submission(
+        EXO_CALL_capability_derive, [handle, 0, random.oneIn(3) ? 0 : pages(), capabilityRights()])
     case 16...17:
       return submission(
-        EXO_CALL_capability_grant, [handle, environmentHandle(of: id), 0, pages(), capabilityRights()])
+        EXO_CALL_capability_grant,
+        [handle, environmentHandle(of: id), 0, random.oneIn(3) ? 0 : pages(), capabilityRights()])
     case 18: return submission(EXO_CALL_capability_revoke, [handle])
     case 19: return submission(EXO_CALL_capability_drop, [handle])
     case 20:
@@ -241,6 +265,19 @@ final class KernelModel {
     case 21:
       return submission(
         EXO_CALL_environment_create, [UInt64(random.below(40)), UInt64(random.below(20)), 1, 1])
+    case 22...23:
+      return submission(EXO_CALL_guarantee, [sensibleAddress(), pages(), UInt64(random.below(2))])
+    case 24:
+      // A rule of zeros ends with no result; one of operation 13 gives register 0.
+      let length = UInt64(random.pick([8, 8, 16, 512]))
+      return submission(EXO_CALL_region_create, [UInt64(1 + random.below(64)), sensibleAddress(), length])
+    case 25:
+      return submission(
+        EXO_CALL_region_access,
+        [
+          handle, UInt64(random.below(2)), UInt64(random.below(16)), sensibleAddress(),
+          UInt64(random.below(64)),
+        ])
     default: return vectorSubmission(for: id, isSensible: true)
     }
   }

@@ -10,8 +10,8 @@ import Testing
 @Suite struct KernelModelTests {
   /// Runs one machine until the time is up or something is wrong. Returns how many steps it took.
   @Test func invariantsHoldWhateverEnvironmentsDo() throws {
-    var seed = ModelRun.seed
-    let end = ckvm_monotonic() + UInt64(ModelRun.seconds(5) * 1e9)
+    var seed = KernelRun.seed
+    let end = ckvm_monotonic() + UInt64(KernelRun.seconds(5) * 1e9)
     var (steps, machines) = (0, 0)
     while ckvm_monotonic() < end {
       let model = try KernelModel(seed: seed)
@@ -36,8 +36,8 @@ import Testing
 
   /// As many random submissions as fit, well formed or not, checked now and then.
   @Test func nothingInASubmissionStopsTheKernel() throws {
-    var seed = ModelRun.seed
-    let calls = ModelRun.calls(200_000)
+    var seed = KernelRun.seed
+    let calls = KernelRun.calls(200_000)
     var (made, accepted) = (0, 0)
     while made < calls {
       let model = try KernelModel(seed: seed)

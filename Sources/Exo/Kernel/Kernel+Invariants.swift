@@ -8,17 +8,16 @@ extension Kernel {
   /// - Parameter isRead: which free frames are read through, to see that they hold nothing but zeros.
   func checkInvariants(contentOf isRead: (Frame) -> Bool = { _ in true }) -> [String] {
     var wrong = faults + capabilities.checkInvariants()
-    let census = FrameCensus(of: self, &wrong)
-    checkFrames(census, contentOf: isRead, &wrong)
-    var found: [Frame: [FrameTable.Mapping]] = [:]
+    let owned = checkFrames(contentOf: isRead, &wrong)
+    var found = [[FrameTable.Mapping]](repeating: [], count: frames.count)
     for (id, domain) in domains {
-      checkTables(of: domain.shell, belongingTo: id, census, &wrong) { mapping, frame in
-        found[frame, default: []].append(mapping)
+      checkTables(of: domain.shell, belongingTo: id, &wrong) { mapping, frame in
+        found[Int(frame.number)].append(mapping)
       }
       checkGates(of: domain, id, &wrong)
-      checkAccount(of: domain, id, &wrong)
+      checkAccount(of: domain, id, owning: owned[id] ?? 0, &wrong)
     }
-    for shell in shells { checkTables(of: shell, belongingTo: nil, census, &wrong) { _, _ in } }
+    for shell in shells { checkTables(of: shell, belongingTo: nil, &wrong) { _, _ in } }
     checkInvertedMap(found, &wrong)
     checkPins(&wrong)
     let living = Set(domains.keys)
@@ -33,82 +32,72 @@ extension Kernel {
   // --- frames
 
   /// What each frame should be, from all those who say that they have it.
-  fileprivate struct FrameCensus {
-    private(set) var kinds: [Frame: FrameTable.Kind] = [:]
-
-    init(of kernel: borrowing Kernel, _ wrong: inout [String]) {
-      func add(_ frame: Frame, _ kind: FrameTable.Kind) {
-        if let other = kinds.updateValue(kind, forKey: frame) {
-          wrong.append("\(frame) is \(other) and \(kind) at once")
-        }
-      }
-      add(kernel.nucleusText, .nucleus)
-      add(kernel.machinePage, .nucleus)
-      for shell in kernel.shells + kernel.domains.values.map(\.shell) {
-        for frame in shell.space.tables { add(frame, .pageTable) }
-        for frame in [shell.tables.data, shell.tables.idt] { add(frame, .nucleus) }
-        for page in shell.kitPages { add(page.frame, .kit) }
-      }
-      for resource in kernel.capabilities.roots.keys {
-        guard case .frames(let run) = resource else { continue }
-        for number in run.first..<run.end { add(Frame(number), .data) }
-      }
-      for entry in kernel.retired { add(entry.frame, .retiring) }
+  private func census(_ wrong: inout [String]) -> [FrameTable.Kind] {
+    var kinds = [FrameTable.Kind](repeating: .free, count: frames.count)
+    func add(_ frame: Frame, _ kind: FrameTable.Kind) {
+      let other = kinds[Int(frame.number)]
+      if other != .free { wrong.append("\(frame) is \(other) and \(kind) at once") }
+      kinds[Int(frame.number)] = kind
     }
+    add(nucleusText, .nucleus)
+    add(machinePage, .nucleus)
+    for shell in shells + domains.values.map(\.shell) {
+      for frame in shell.space.tables { add(frame, .pageTable) }
+      for frame in [shell.tables.data, shell.tables.idt] { add(frame, .nucleus) }
+      for page in shell.kitPages { add(page.frame, .kit) }
+    }
+    for resource in capabilities.roots.keys {
+      guard case .frames(let run) = resource else { continue }
+      for number in run.first..<run.end { add(Frame(number), .data) }
+    }
+    for entry in retired { add(entry.frame, .retiring) }
+    return kinds
   }
 
-  /// One type at a time, that of whoever has it; what nobody has is free and clean.
-  private func checkFrames(
-    _ census: FrameCensus, contentOf isRead: (Frame) -> Bool, _ wrong: inout [String]
-  ) {
+  /// One type at a time, that of whoever has it; what nobody has is free and clean. Returns how many frames each
+  /// environment owns.
+  private func checkFrames(contentOf isRead: (Frame) -> Bool, _ wrong: inout [String]) -> [EnvironmentID: Int]
+  {
     var free = 0
-    for number in 0..<UInt32(frames.count) {
-      let frame = Frame(number)
+    var owned: [EnvironmentID: Int] = [:]
+    for (number, expected) in census(&wrong).enumerated() {
+      let frame = Frame(UInt32(number))
       let kind = frames.kind(of: frame)
-      let expected = census.kinds[frame] ?? .free
       if kind != expected { wrong.append("\(frame) is \(kind), should be \(expected)") }
       if frames.isFree(frame) != (kind == .free) { wrong.append("\(frame), \(kind): its free bit is wrong") }
-      switch kind {
-      case .free:
+      if kind == .free {
         free += 1
         if isRead(frame), !memory.isZero(frame) { wrong.append("\(frame) is free and not zero") }
-      case .data:
-        if let owner = frames.owner(of: frame), domains[owner] != nil {
-          if !capabilities.holdsFrame(frame, .all, in: owner) {
-            wrong.append("\(frame): \(owner) owns it without a capability")
-          }
-        } else {
-          wrong.append("\(frame) is owned by no living environment")
+      } else if let owner = frames.owner(of: frame) {
+        owned[owner, default: 0] += 1
+        if kind == .data, domains[owner] == nil || !capabilities.holdsFrame(frame, .all, in: owner) {
+          wrong.append("\(frame) is owned by \(owner) without a capability")
         }
-      default: break
       }
-      if kind != .data {
-        if !frames.mappings(of: frame).isEmpty { wrong.append("\(frame), \(kind), is mapped") }
-        if frames.pins(of: frame) > 0 { wrong.append("\(frame), \(kind), is pinned") }
+      if kind != .data, !frames.mappings(of: frame).isEmpty || frames.pins(of: frame) > 0 {
+        wrong.append("\(frame), \(kind), is mapped or pinned")
       }
     }
     if free != frames.freeCount { wrong.append("\(free) frames are free, \(frames.freeCount) counted") }
+    return owned
   }
 
   /// What page tables map is what the inverted page map says, both ways.
-  private func checkInvertedMap(
-    _ found: [Frame: [FrameTable.Mapping]], _ wrong: inout [String]
-  ) {
-    for number in 0..<UInt32(frames.count) {
-      let frame = Frame(number)
-      let listed = frames.mappings(of: frame)
-      let walked = found[frame] ?? []
-      if listed.count == walked.count, Set(listed) == Set(walked) { continue }
-      wrong.append("\(frame): mapped at \(walked), listed at \(listed)")
+  private func checkInvertedMap(_ found: [[FrameTable.Mapping]], _ wrong: inout [String]) {
+    for (number, walked) in found.enumerated() {
+      let listed = frames.mappings(of: Frame(UInt32(number)))
+      if listed.isEmpty, walked.isEmpty { continue }
+      if listed.count == walked.count, listed == walked || Set(listed) == Set(walked) { continue }
+      wrong.append("frame \(number): mapped at \(walked), listed at \(listed)")
     }
   }
 
   // --- accounts
 
   /// What an environment owns, is charged for and is told of.
-  private func checkAccount(of domain: Domain, _ id: EnvironmentID, _ wrong: inout [String]) {
-    var owned = 0
-    for number in 0..<UInt32(frames.count) where frames.owner(of: Frame(number)) == id { owned += 1 }
+  private func checkAccount(
+    of domain: Domain, _ id: EnvironmentID, owning owned: Int, _ wrong: inout [String]
+  ) {
     let charged = capabilities.quotas.account(of: id)?.used.frames
     let status = domain.shell.start.address.value + UInt64(EXO_STATUS_OFFSET)
     let published = memory.load(PhysicalAddress(status + 8))
@@ -137,15 +126,38 @@ extension Kernel {
     }
   }
 
-  /// A frame is pinned once for each page of an exception stack that lies on it.
+  /// A page is pinned once for each stack over it and for the environment's own wish; a frame for each pin of its pages.
   private func checkPins(_ wrong: inout [String]) {
     var pins: [Frame: Int] = [:]
-    for domain in domains.values {
-      for frame in domain.exceptionStacks.values.flatMap(\.frames) { pins[frame, default: 0] += 1 }
+    for (id, domain) in domains {
+      var wishes: [GuestAddress: Int] = [:]
+      for page in domain.exceptionStacks.values.flatMap(\.pushed) + Array(domain.guarantees) {
+        wishes[page, default: 0] += 1
+      }
+      if wishes != domain.pinned { wrong.append("\(id): pinned are \(domain.pinned), should be \(wishes)") }
+      for (page, count) in domain.pinned {
+        let entry = domain.shell.space.entry(of: page, in: memory)
+        guard entry.isMapped, let frame = frame(at: entry.address), frames.owner(of: frame) == id else {
+          wrong.append("\(id): pinned page \(page) is not its own")
+          continue
+        }
+        pins[frame, default: 0] += count
+      }
+      let bound = domain.exceptionStacks.values.reduce(domain.guarantees.count) { $0 + $1.vectors.count }
+      let owned = capabilities.roots.keys.count {
+        if case .region = $0 { capabilities.owner(of: $0) == id } else { false }
+      }
+      let charged = capabilities.quotas.account(of: id)?.used.bindings
+      if charged != UInt64(bound + owned) {
+        wrong.append("\(id) has \(bound + owned) bindings and is charged for \(charged ?? 0)")
+      }
     }
     for number in 0..<UInt32(frames.count) {
       let (counted, expected) = (frames.pins(of: Frame(number)), pins[Frame(number)] ?? 0)
       if counted != expected { wrong.append("frame \(number) has \(counted) pins, should have \(expected)") }
+    }
+    for number in regions.keys where capabilities.roots[.region(number)] == nil {
+      wrong.append("region \(number) belongs to nobody")
     }
   }
 }
@@ -155,7 +167,7 @@ extension Kernel {
 extension Kernel {
   /// Every word of every table of a shell, the nucleus's half too.
   fileprivate func checkTables(
-    of shell: Shell, belongingTo id: EnvironmentID?, _ census: FrameCensus, _ wrong: inout [String],
+    of shell: Shell, belongingTo id: EnvironmentID?, _ wrong: inout [String],
     _ body: (FrameTable.Mapping, Frame) -> Void
   ) {
     let name = id.map { "\($0)" } ?? "idle shell \(shell.space.root)"
@@ -176,29 +188,41 @@ extension Kernel {
           let own =
             table.address.value | PageTableEntry.present | PageTableEntry.user | PageTableEntry.noExecute
           if word & ~PageTableEntry.accessed != own { report("not the window on the tables") }
+        } else if level == 1, PageTableEntry(bits: word).isHuge {
+          let entry = PageTableEntry(bits: word)
+          let isAligned = entry.address.value % UInt64(AddressSpace.hugePages << 12) == 0
+          guard isAligned else { return report("a huge page that is not aligned") }
+          for page in 0..<AddressSpace.hugePages {
+            check(entry.small(page), at: GuestAddress(address + UInt64(page) << 12), report)
+          }
         } else if level > 0 {
           let bits = PageTableEntry(table: PhysicalAddress(0), user: address < UInt64(EXO_USER_LIMIT)).bits
           guard word & ~(PageTableEntry.addressMask | PageTableEntry.accessed) == bits,
             let next = frame(at: PageTableEntry(bits: word).address), unseen.remove(next) != nil
-          else {
-            report("no link to a table of its own")
-            return
-          }
+          else { return report("no link to a table of its own") }
           visit(next, level: level - 1, base: address)
         } else if let expected = fixed.removeValue(forKey: address) {
           if word & ~(PageTableEntry.accessed | PageTableEntry.dirty) != expected.bits {
             report("not \(hexadecimal(expected.bits))")
           }
-        } else if let wrong = whatIsWrong(with: PageTableEntry(bits: word), at: GuestAddress(address), in: id)
-        {
-          report(wrong)
-        } else if let id, let frame = frame(at: PageTableEntry(bits: word).address) {
-          body(.init(environment: id, address: GuestAddress(address)), frame)
+        } else {
+          check(PageTableEntry(bits: word), at: GuestAddress(address), report)
         }
+      }
+    }
+    func check(_ entry: PageTableEntry, at address: GuestAddress, _ report: (String) -> Void) {
+      if let wrong = whatIsWrong(with: entry, at: address, in: id) {
+        report(wrong)
+      } else if let id, let frame = frame(at: entry.address) {
+        body(.init(environment: id, address: address), frame)
       }
     }
     visit(shell.space.root, level: 3, base: 0)
     wrong += problems
+    // KVM may follow these to what they linked to before.
+    for slot in shell.tainted where memory.load(slot) != 0 {
+      wrong.append("\(name): the entry at \(slot) is used before KVM has forgotten it")
+    }
     if !unseen.isEmpty { wrong.append("\(name): tables that nothing links to: \(unseen)") }
     if !fixed.isEmpty {
       wrong.append("\(name): kit or nucleus pages are missing: \(fixed.keys.map(hexadecimal))")
@@ -255,17 +279,16 @@ extension Kernel {
     let kind = frames.kind(of: frame)
     if kind != .data { return "\(frame) is \(kind)" }
     if !capabilities.holdsFrame(frame, entry.granted, in: id) { return "no capability to \(frame)" }
-    let isStack = domains[id]?.exceptionStacks.values.contains { $0.pages.contains(address) } ?? false
-    if entry.isPinned != isStack {
-      return entry.isPinned ? "pinned for nothing" : "a stack that is not pinned"
+    if entry.isPinned != (domains[id]?.pinned[address] != nil) {
+      return entry.isPinned ? "pinned for nothing" : "not pinned though it should be"
     }
     return nil
   }
 }
 
 extension ExceptionStack {
-  /// The pages that a delivery may write to.
-  var pages: [GuestAddress] {
+  /// The pages that a delivery may write to, worked out anew.
+  var pushed: [GuestAddress] {
     let low = (top.value - UInt64(EXO_EXCEPTION_PUSH)) & ~0xfff
     return stride(from: low, to: top.value, by: 4096).map { GuestAddress($0) }
   }

@@ -88,18 +88,17 @@ extension Kernel {
     if programmed != stack.top.value {
       wrong.append("\(name): the hardware is told \(hexadecimal(programmed))")
     }
-    for page in stack.pages {
+    for page in stack.pushed {
       let entry = domain.shell.space.entry(of: page, in: memory)
       guard entry.rights.contains(.write), let frame = frame(at: entry.address),
-        frames.owner(of: frame) == id, stack.frames.contains(frame)
+        frames.owner(of: frame) == id, domain.pinned[page] != nil
       else {
         wrong.append("\(name): \(page) is not its own writable page")
         continue
       }
     }
-    if stack.frames.count != stack.pages.count {
-      wrong.append("\(name): \(stack.frames.count) frames pinned")
-    }
+    let known = (0..<stack.pageCount).map { stack.pages.advanced(byPages: $0) }
+    if known != stack.pushed { wrong.append("\(name): covers \(known)") }
   }
 
   private func interruptStack(_ slot: Int, of domain: Domain) -> UInt64 {
