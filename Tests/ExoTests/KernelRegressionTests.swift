@@ -26,6 +26,22 @@ import Testing
     #expect(!space.allows(.read, nuclear, count: 8, memory: bench.kernel.memory))
   }
 
+  /// A page that may be written may be read, so a capability that does not let read lets write nothing.
+  @Test func aRightToWriteAloneMapsNothing() throws {
+    let bench = try KernelBench()
+    let id = try bench.domain()
+    let memory = try bench.call(EXO_CALL_frame_allocate, .max, 1, by: id)
+    let narrow = try bench.call(EXO_CALL_capability_derive, UInt64(memory.result), 0, 1, 6, by: id)
+    for rights: UInt64 in [2, 4, 6] {
+      #expect(throws: Refusal.notPermitted) {
+        try bench.call(EXO_CALL_map, UInt64(narrow.result), 0, Self.page, 1, rights, by: id)
+      }
+    }
+    try bench.call(EXO_CALL_map, UInt64(narrow.result), 0, Self.page, 1, 0, by: id)
+    #expect(throws: Refusal.notPermitted) { try bench.call(EXO_CALL_protect, Self.page, 1, 2, by: id) }
+    #expect(bench.kernel.checkInvariants() == [])
+  }
+
   @Test func theFreeCountIsPublishedWithANewShell() throws {
     let bench = try KernelBench()
     _ = try bench.child(of: try bench.domain())

@@ -10,7 +10,9 @@ extension Kernel {
     let held: Authority
     do { held = try capabilities.lookup(handle, in: id) } catch { throw Refusal(error) }
     guard case .frames(let run) = held.resource else { throw .badCapability }
-    guard rights.isSubset(of: held.rights.memory), !held.rights.memory.isEmpty else { throw .notPermitted }
+    guard rights.onHardware.isSubset(of: held.rights.memory), !held.rights.memory.isEmpty else {
+      throw .notPermitted
+    }
     guard offset + pages <= Int(run.count) else { throw .outOfRange }
     // Is the place free?
     guard let domain = domains[id] else { throw .absent }

@@ -102,7 +102,7 @@ extension Kernel {
       for i in 0..<run.count {
         try mapPage(
           run.first.advanced(by: i), at: start.advanced(byPages: page + i), rights: rights,
-          granted: rights, in: id)
+          granted: rights.onHardware, in: id)
       }
       // The part of the content that falls into this run.
       let low = max(page << 12, offset)

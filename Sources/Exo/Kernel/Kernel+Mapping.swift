@@ -87,13 +87,15 @@ extension Kernel {
     for page in 0..<pages {
       let entry = space.entry(of: address.advanced(byPages: page), in: memory)
       guard entry.isMapped else { throw .absent }
-      guard rights.isSubset(of: entry.granted) else { throw .notPermitted }
+      guard rights.onHardware.isSubset(of: entry.granted) else { throw .notPermitted }
     }
     var lowered: [Frame] = []
     var onlyWrites = true
     var page = 0
     while page < pages {
-      guard let (slot, isHuge) = space.location(of: address.advanced(byPages: page), in: memory) else { break }
+      guard let (slot, isHuge) = space.location(of: address.advanced(byPages: page), in: memory) else {
+        break
+      }
       let before = memory.updateEntry(at: slot) { $0.with(rights: rights) }
       let covered = isHuge ? AddressSpace.hugePages : 1
       page += covered

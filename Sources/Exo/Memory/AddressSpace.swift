@@ -81,7 +81,8 @@ struct AddressSpace: Sendable {
 
   /// What the environment may do with a page at this moment, and the entry that says where the page is. Every level of
   /// the walk counts, as for the hardware: behind the window on the tables the last entry allows more than the first.
-  func access(to address: GuestAddress, in memory: PhysicalMemory) -> (rights: Rights, entry: PageTableEntry) {
+  func access(to address: GuestAddress, in memory: PhysicalMemory) -> (rights: Rights, entry: PageTableEntry)
+  {
     var rights = Rights.all
     var entry = PageTableEntry(bits: root.address.value)
     for level in [3, 2, 1, 0] {
