@@ -108,7 +108,9 @@ let package = Package(
     .target(name: "TestSupport", path: "Tests/TestSupport"),
     .testTarget(name: "ABITests", dependencies: ["ExoABI", "Nucleus"]),
     .testTarget(name: "ExoTests", dependencies: ["Exo", "ExoABI", "CKVM"]),
-    .testTarget(name: "BenchTests", dependencies: ["BenchKit", "BenchFloor", "BenchLinux", "BenchSupport"]),
+    .testTarget(
+      name: "BenchTests",
+      dependencies: ["BenchKit", "BenchFloor", "BenchLinux", "BenchSupport", "TestSupport", "exorun"]),
     .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI"]),
     .testTarget(
       name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoSelftest", "ExoABI", "TestSupport"]),

@@ -35,5 +35,9 @@ double row_exocall(struct bench_floor *floor, uint32_t iterations) {
 }
 double row_exocall_batch32(struct bench_floor *floor, uint32_t iterations) {
   uint64_t batches = (iterations + 31) / 32;
-  return floor_each(floor_loop(floor, floor_exocall_batch32, batches, serve_batch, batches * 32), (double)(batches * 32));
+  double ns = floor_loop(floor, floor_exocall_batch32, batches, serve_batch, batches * 32);
+  return floor_each(ns, (double)(batches * 32));
+}
+double row_event_polled(struct bench_floor *floor, uint32_t iterations) {
+  return floor_each(row_exocall(floor, iterations), 2);
 }

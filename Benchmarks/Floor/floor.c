@@ -28,6 +28,7 @@ static const struct row rows[] = {
     {"exception_unaligned", row_exception_unaligned, "direct gate; unaligned load with EFLAGS.AC"},
     {"pct_cross_core", row_pct_cross_core, "two vCPUs, two address spaces, one line each way; round trip"},
     {"pct_same_core_sync", row_pct_same_core, "int3 to a ring-0 stub of 2 instructions that loads CR3; one way"},
+    {"event_polled", row_event_polled, "a line stored on one processor and seen on the other: half a round trip"},
     {"machine_start", row_machine_start, "KVM_CREATE_VM, 64 MiB, vCPU, page tables, first store at ring 3"},
     {"environment_create", row_environment_create, "page tables and a new vCPU in a VM, first store at ring 3"},
     {"environment_create_pooled", row_environment_create_pooled, "the same with a used vCPU, reset"},

@@ -63,7 +63,8 @@ static uint32_t rounds_of(uint32_t iterations) { return (iterations + PAGES - 1)
 
 double row_prot1(struct bench_floor *floor, uint32_t iterations) {
   uint32_t rounds = rounds_of(iterations);
-  return floor_each(floor_loop(floor, floor_prot1, rounds, serve, (uint64_t)rounds * (PAGES + 1)), (double)rounds * PAGES);
+  double ns = floor_loop(floor, floor_prot1, rounds, serve, (uint64_t)rounds * (PAGES + 1));
+  return floor_each(ns, (double)rounds * PAGES);
 }
 double row_prot100(struct bench_floor *floor, uint32_t iterations) {
   return floor_each(floor_loop(floor, floor_prot100, iterations, serve, 2ull * iterations), iterations);
@@ -72,11 +73,15 @@ double row_unprot100(struct bench_floor *floor, uint32_t iterations) {
   return floor_each(floor_loop(floor, floor_unprot100, iterations, serve, 2ull * iterations), iterations);
 }
 double row_appel1(struct bench_floor *floor, uint32_t iterations) {
-  return floor_each(faulting(floor, floor_appel1, floor_handle_appel1, iterations, 2ull * iterations + 3, iterations), iterations);
+  uint64_t requests = 2ull * iterations + 3;  // before them all protected and one not, after them none
+  return floor_each(faulting(floor, floor_appel1, floor_handle_appel1, iterations, requests, iterations),
+                    iterations);
 }
 double row_appel2(struct bench_floor *floor, uint32_t iterations) {
   uint64_t rounds = rounds_of(iterations);
-  return floor_each(faulting(floor, floor_appel2, floor_handle_appel2, rounds, rounds * (PAGES + 1), rounds * PAGES), (double)(rounds * PAGES));
+  uint64_t requests = rounds * (PAGES + 1);
+  return floor_each(faulting(floor, floor_appel2, floor_handle_appel2, rounds, requests, rounds * PAGES),
+                    (double)(rounds * PAGES));
 }
 double row_dirty(struct bench_floor *floor, uint32_t iterations) {
   uint32_t rounds = rounds_of(iterations);

@@ -87,15 +87,16 @@ public struct Sampler {
   /// How many operations make a sample of the wanted length. The tries are the warm-up. Nil: no such row.
   private func calibrate(_ row: BenchRow, _ contestant: any Contestant) throws(SampleError) -> UInt32? {
     var iterations: UInt32 = 1
+    var slowTries = 0
     while true {
       let begin = clock()
       guard let figure = try contestant.sample(row: row, iterations: iterations) else { return nil }
       let passed = clock() - begin
-      // The operations' own time: reaching the party that runs them may take longer than many of them. What has to
-      // be done around each operation counts too where it is most of the time.
-      let own = row.unit == .nanoseconds ? figure * Double(iterations) / 1e9 : passed
-      let taken = max(own, passed / 10)
-      if taken >= sampleTime / 2 || iterations >= 1 << 26 { return iterations }
+      // The operations' own time counts: reaching the party that runs them may take longer than many of them. Only
+      // where that is so great again and again does it set the limit.
+      let taken = row.unit == .nanoseconds ? figure * Double(iterations) / 1e9 : passed
+      slowTries = passed > 20 * sampleTime ? slowTries + 1 : 0
+      if taken >= sampleTime / 2 || slowTries == 3 || iterations >= 1 << 26 { return iterations }
       // Never more than tenfold: the first tries are slow with what is cold.
       let factor = min(10, max(2, sampleTime / max(taken, 1e-9)))
       iterations = UInt32(Double(iterations) * factor)

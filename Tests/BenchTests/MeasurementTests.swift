@@ -3,11 +3,9 @@ import BenchKit
 import BenchLinux
 import BenchSupport
 import Glibc
+import TestSupport
 import Testing
 
-private let kvmIsThere = access("/dev/kvm", R_OK | W_OK) == 0
-private let kvmIsRequired =
-  getenv("EXO_REQUIRE").map { String(cString: $0).split(separator: ",").contains("kvm") } ?? false
 private let floorRows = BenchRow.all.map(\.id).filter { bench_floor_describe($0) != nil }
 
 /// Whether a row ran, or cannot for lack of a processor or a kernel option. Nothing is asserted of its time.
@@ -16,7 +14,7 @@ private func ran(_ figure: Double) -> Bool {
 }
 
 @Suite(.serialized) struct MeasurementTests {
-  @Test(.enabled(if: kvmIsThere || kvmIsRequired, "needs /dev/kvm: modprobe kvm_intel, kvm_amd or kvm_pvm"))
+  @Test(.requires(.kvm))
   func everyFloorRowRuns() throws {
     var handle: OpaquePointer?
     var reason: UnsafePointer<CChar>?

@@ -67,10 +67,10 @@ private final class Fake: Contestant {
     _ = sampler().measure(try row("exocall"), [fake])
     #expect((50_000...200_000).contains(try #require(fake.calls.last)))
     // But where it is nearly all there is, more operations would not end.
-    fake.distance = 0.2
+    fake.distance = 1
     fake.calls = []
     _ = sampler().measure(try row("exocall"), [fake])
-    #expect(fake.calls.allSatisfy { $0 == 1 })
+    #expect(fake.calls.allSatisfy { $0 <= 100 })
   }
 
   @Test func aSlowOperationIsTakenOnceASample() throws {

@@ -30,6 +30,9 @@ import LibOS
     case "prot1": Protection.one(command)
     case "prot100": Protection.hundred(command, restoring: false)
     case "unprot100": Protection.hundred(command, restoring: true)
+    case "dirty": AppelLi.dirty(command)
+    case "appel1": AppelLi.one(command)
+    case "appel2": AppelLi.two(command)
     default: ExceptionRows.run(command)
     }
   }

@@ -1,3 +1,4 @@
+import BenchLoops
 import ExoABI
 import LibOS
 
@@ -41,9 +42,16 @@ struct Pages {
   func pointer(_ page: UInt64) -> UnsafeMutablePointer<UInt32> {
     UnsafeMutablePointer(bitPattern: UInt(address + page * Self.size)).unsafelyUnwrapped
   }
+  /// One write that the compiler may neither move nor leave out: the page may be protected.
+  func write(_ page: UInt64) { bench_store(pointer(page)) }
+  func number(of address: UInt64) -> UInt64 { (address &- self.address) / Self.size }
+  /// The exocall that changes what one page allows.
+  func request(_ page: UInt64, _ rights: Rights) -> RingRequest {
+    RingRequest(EXO_CALL_protect.rawValue, address + page * Self.size, 1, rights.rawValue)
+  }
   /// Writes every page, so that the translations a change must remove do exist.
   func touch() {
-    for page in 0..<count { pointer(page).pointee &+= 1 }
+    for page in 0..<count { write(page) }
   }
 
   /// Forbids writing; every page if no range is given.

@@ -22,4 +22,6 @@ uint64_t bench_handler_stack(void);
 
 /// The value is wanted: what computes it may not be left out.
 static inline void bench_use(uint64_t value) { __asm__ volatile("" ::"r"(value) : "memory"); }
+/// A store that happens here.
+static inline void bench_store(uint32_t *_Nonnull word) { *(volatile uint32_t *)word = 1; }
 #endif

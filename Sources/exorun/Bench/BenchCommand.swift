@@ -32,18 +32,21 @@ struct Bench: ParsableCommand {
   @Flag(help: "Take fewer and shorter samples.")
   var quick = false
 
+  /// Most bytes of a result file that are read.
+  private static let fileLimit = 16 << 20
+
   func validate() throws {
     for name in group where BenchGroup(rawValue: name) == nil {
       let names = BenchGroup.allCases.map(\.rawValue).joined(separator: ", ")
-      throw ValidationError("There is no group '\(name)'. The groups are \(names).")
+      throw ValidationError("there is no group `\(name)`; the groups are \(names)")
     }
     for name in row where BenchRow.named(name) == nil {
-      throw ValidationError("There is no row '\(name)'. 'exorun bench --list' names them.")
+      throw ValidationError("there is no row `\(name)`; `exorun bench --list` names them")
     }
     if let count = `repeat`, !(1...10_000).contains(count) {
-      throw ValidationError("--repeat must be between 1 and 10000.")
+      throw ValidationError("--repeat must be between 1 and 10000")
     }
-    if !(tolerance >= 0 && tolerance.isFinite) { throw ValidationError("--tolerance must not be negative.") }
+    if !(tolerance >= 0 && tolerance.isFinite) { throw ValidationError("--tolerance must not be negative") }
   }
 
   func run() throws {
@@ -51,17 +54,26 @@ struct Bench: ParsableCommand {
       group.isEmpty && row.isEmpty || group.contains(wanted.group.rawValue) || row.contains(wanted.id)
     }
     if list { return printList(rows) }
+    // Whatever is wrong with the files is said before anything is measured.
     let old = try compare.map(read)
-    let report = BenchReport(machine: machineFacts(), rows: measure(rows))
-    if let json {
-      let text = report.json.text() + "\n"
-      do throws(FileError) { try writeFile(json, text) } catch { throw ValidationError("\(error)") }
+    let file = try json.flatMap { $0 == "-" ? nil : try open($0) }
+    let facts = machineFacts()
+    let report = BenchReport(machine: facts, rows: measure(rows))
+    let text = report.json.text() + "\n"
+    try file?.write(text)
+    if json == "-" {
+      StandardStreams.write(text)
+    } else {
+      StandardStreams.write(report.text(color: TextStyle.of(STDOUT_FILENO).isColoured) + "\n")
     }
-    if json != "-" { print(report.text(color: mayColor(STDOUT_FILENO))) }
-    if let old { try printMovements(report.movements(since: old, tolerance: tolerance / 100)) }
+    if let old { try tell(report.movements(since: old, tolerance: tolerance / 100)) }
   }
 
   private func measure(_ rows: [BenchRow]) -> [RowResult] {
+    if let load = systemLoad(), load > 0.5 {
+      StandardStreams.complain(
+        "other programs are busy here (load \(load)): rows that need two processors will suffer")
+    }
     let lineup = Lineup()
     var sampler = Sampler(clock: monotonicSeconds)
     if quick {
@@ -79,26 +91,53 @@ struct Bench: ParsableCommand {
   }
 
   private func read(_ path: String) throws -> BenchReport {
-    let text: String
-    do throws(FileError) { text = try readFile(path) } catch { throw ValidationError("\(error)") }
-    do throws(ReportError) { return try BenchReport(parsing: text) } catch {
-      throw ValidationError("\(path): \(error).")
+    do {
+      let bytes = try HostFile(reading: path).contents(limit: Self.fileLimit)
+      return try BenchReport(parsing: String(decoding: bytes, as: UTF8.self))
+    } catch HostFileError.directory {
+      throw Failure(.usage, "\(path): a directory")
+    } catch {
+      throw Failure(.usage, "\(path): \(error)")
     }
   }
+  private func open(_ path: String) throws -> ResultFile { try ResultFile(path) }
 
   private func printList(_ rows: [BenchRow]) {
     let width = rows.map(\.id.count).max() ?? 0
     var group: BenchGroup?
+    var text = ""
     for row in rows {
-      if row.group != group { print(row.group.rawValue) }
+      if row.group != group { text += row.group.rawValue + "\n" }
       group = row.group
-      print("  " + row.id.padded(to: width), row.unit.rawValue.padded(to: 7), row.operation, separator: "  ")
+      text += "  \(row.id.padded(to: width))  \(row.unit.rawValue.padded(to: 7))  \(row.operation)\n"
     }
+    StandardStreams.write(text)
   }
 
-  private func printMovements(_ movements: [Movement]) throws {
-    print(movements.isEmpty ? "Nothing moved by more than its spread." : "Moved by more than the spread:")
-    for movement in movements { print("  " + movement.text) }
+  /// On standard error where standard output is JSON.
+  private func tell(_ movements: [Movement]) throws {
+    let heading =
+      movements.isEmpty ? "Nothing moved by more than its spread." : "Moved by more than the spread:"
+    let text = ([heading] + movements.map { "  " + $0.text }).joined(separator: "\n") + "\n"
+    StandardStreams.write(text, to: json == "-" ? STDERR_FILENO : STDOUT_FILENO)
     if movements.contains(where: \.isRegression) { throw ExitCode(3) }
+  }
+}
+
+/// The file that results go to: opened before they are there.
+private final class ResultFile {
+  private let path: String
+  private let file: HostFile
+
+  init(_ path: String) throws(Failure) {
+    self.path = path
+    do throws(HostFileError) { file = try HostFile(writing: path) } catch {
+      throw Failure(.usage, "\(path): cannot be written: \(error)")
+    }
+  }
+  func write(_ text: String) throws(Failure) {
+    do throws(HostFileError) { try file.write(text) } catch {
+      throw Failure(.usage, "\(path): cannot be written: \(error)")
+    }
   }
 }

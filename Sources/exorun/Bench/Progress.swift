@@ -4,7 +4,7 @@ import Glibc
 struct ProgressBar {
   private let total: Int
   private var done = 0
-  private let shown = isatty(STDERR_FILENO) == 1
+  private let shown = isatty(STDERR_FILENO) == 1 && hostVariable("TERM") != "dumb"
 
   init(total: Int) { self.total = total }
 
@@ -19,18 +19,11 @@ struct ProgressBar {
   func finish() { show("\r\u{1b}[K") }
 
   private func show(_ text: String) {
-    guard shown else { return }
-    var text = text
-    text.withUTF8 { _ = unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    if shown { StandardStreams.write(text, to: STDERR_FILENO) }
   }
 }
 
-/// Whether escape sequences are welcome on a descriptor: a terminal that is not dumb, and NO_COLOR is not set.
-func mayColor(_ descriptor: Int32) -> Bool {
-  func variable(_ name: String) -> String { unsafe getenv(name).map { unsafe String(cString: $0) } ?? "" }
-  return isatty(descriptor) == 1 && variable("NO_COLOR").isEmpty && variable("TERM") != "dumb"
-}
-
+/// Seconds of the monotonic clock.
 func monotonicSeconds() -> Double {
   var now = timespec()
   unsafe clock_gettime(CLOCK_MONOTONIC, &now)
