@@ -103,8 +103,7 @@ static inline double floor_each(double total, double count) { return total < 0 ?
 
 // The rows, by file.
 typedef double row_function(struct bench_floor *, uint32_t iterations);
-row_function row_event_polled;
-row_function row_procedure_call, row_clock, row_exocall, row_exocall_batch32;
+row_function row_procedure_call, row_clock, row_exocall, row_exocall_batch32, row_event_polled;
 row_function row_exception_de, row_exception_bp, row_exception_gp, row_exception_ud, row_exception_pf,
     row_exception_pf_cr2, row_exception_fp_overflow, row_exception_unaligned;
 row_function row_pct_cross_core, row_pct_same_core;
