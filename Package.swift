@@ -98,7 +98,7 @@ let package = Package(
     .executableTarget(
       name: "exorun",
       dependencies: [
-        "Exo", "ExoGuests", "ExoSelftest", "BenchFloor", "BenchLinux", "BenchKit", "BenchSupport",
+        "Exo", "ExoABI", "ExoGuests", "ExoSelftest", "BenchFloor", "BenchLinux", "BenchKit", "BenchSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: hostSwift, linkerSettings: staticHost),

@@ -4,7 +4,7 @@ import Exo
 public struct Trial: Sendable {
   /// What the guest gets after its name.
   public var arguments: [String]
-  public var input: String
+  public var input: Input
   /// Bytes of memory of its machine.
   public var memory: UInt64
   public var timeLimit: Duration
@@ -12,6 +12,20 @@ public struct Trial: Sendable {
   public var output: Output
 
   public static let usualMemory: UInt64 = 64 << 20
+
+  /// What it may read.
+  public enum Input: Sendable {
+    case text(String)
+    /// So many numbered lines. Made when they are needed: the table itself is looked at on every launch.
+    case lines(Int)
+
+    public var text: String {
+      switch self {
+      case .text(let text): text
+      case .lines(let count): (0..<count).map { "line \($0)\n" }.joined()
+      }
+    }
+  }
 
   /// How it must end.
   public enum Ending: Hashable, Sendable, CustomStringConvertible {
@@ -35,10 +49,12 @@ public struct Trial: Sendable {
     case anything
     case exactly(String)
     case containing([String])
+    /// What it was given to read.
+    case input
   }
 
   init(
-    arguments: [String] = [], input: String = "", memory: UInt64 = usualMemory,
+    arguments: [String] = [], input: Input = .text(""), memory: UInt64 = usualMemory,
     timeLimit: Duration = .seconds(30), ending: Ending = .exited(0), output: Output = .anything
   ) {
     self.arguments = arguments

@@ -22,6 +22,7 @@ extension BuiltInGuest {
     var outcome: Outcome?
     var problems: [String] = []
     let output = Mutex<[UInt8]>([])
+    let input = trial.input.text
     do {
       guard let image = try image() else { throw Absent(target: target) }
       var configuration = base
@@ -31,7 +32,7 @@ extension BuiltInGuest {
       let environment = try machine.launch(
         image, arguments: [name] + trial.arguments,
         console: Console(
-          input: .bytes(Array(trial.input.utf8)),
+          input: .bytes(Array(input.utf8)),
           output: .handler { bytes in output.withLock { $0 += bytes } }),
         timeLimit: trial.timeLimit)
       let end = environment.waitForOutcome()
@@ -39,7 +40,7 @@ extension BuiltInGuest {
       if Trial.Ending(end) != trial.ending {
         problems.append("ended with \(end.summary), not \(trial.ending)")
       }
-      problems += trial.output.problems(with: output.withLock { $0 })
+      problems += trial.output.problems(with: output.withLock { $0 }, input)
     } catch {
       problems.append("\(error)")
     }
@@ -68,20 +69,26 @@ extension Outcome {
 }
 
 extension Trial.Output {
-  func problems(with bytes: [UInt8]) -> [String] {
+  fileprivate func problems(with bytes: [UInt8], _ input: String) -> [String] {
     let text = String(decoding: bytes, as: UTF8.self)
     switch self {
     case .anything: return []
-    case .exactly(let wanted):
-      return text == wanted
-        ? []
-        : ["printed \(text.utf8.count) bytes \(excerpt(text)), not \(wanted.utf8.count) \(excerpt(wanted))"]
+    case .exactly(let wanted): return Self.difference(text, wanted)
+    case .input: return Self.difference(text, input)
     case .containing(let parts):
-      return parts.filter { !text.contains($0) }.map { "did not print \(excerpt($0)) but \(excerpt(text))" }
+      let missing = parts.filter { !text.contains($0) }
+      return missing.map { "did not print \(Self.excerpt($0)) but \(Self.excerpt(text))" }
     }
   }
 
-  private func excerpt(_ text: String) -> String {
+  private static func difference(_ text: String, _ wanted: String) -> [String] {
+    if text == wanted { return [] }
+    return [
+      "printed \(text.utf8.count) bytes \(excerpt(text)), not \(wanted.utf8.count) \(excerpt(wanted))"
+    ]
+  }
+
+  private static func excerpt(_ text: String) -> String {
     text.count > 60 ? "\(text.prefix(60).debugDescription)..." : text.debugDescription
   }
 }

@@ -69,7 +69,8 @@ struct Selftest: ParsableCommand {
 
   /// What sets this trial apart besides its arguments.
   private static func conditions(_ trial: Trial) -> String {
-    var text = trial.input.isEmpty ? "" : " < \(trial.input.utf8.count) bytes"
+    let input = trial.input.text.utf8.count
+    var text = input > 0 ? " < \(input) bytes" : ""
     if trial.memory != Trial.usualMemory { text += " in \(memoryText(trial.memory))" }
     return text
   }
@@ -84,7 +85,7 @@ struct Selftest: ParsableCommand {
   private static func json(_ result: TrialResult) -> JSON {
     .members([
       ("guest", .string(result.guest.name)), ("arguments", .strings(result.trial.arguments)),
-      ("inputBytes", .integer(result.trial.input.utf8.count)), ("memory", .integer(result.trial.memory)),
+      ("inputBytes", .integer(result.trial.input.text.utf8.count)), ("memory", .integer(result.trial.memory)),
       ("mustEndWith", .string(result.trial.ending.description)),
       ("endedWith", .optional(result.outcome.map(\.summary))), ("passed", .bool(result.hasPassed)),
       ("problems", .strings(result.problems)), ("microseconds", .number(result.time.microseconds)),

@@ -103,19 +103,4 @@ extension ExorunTests {
       #expect(try command.run().output.contains("\u{1b}[") == isColoured)
     }
   }
-
-  @Suite(.requires(.kvm)) struct SelftestTests {
-    @Test func itEndsWithACountAndSaysWhatFailed() throws {
-      let result = try Command.exorun("selftest", "hello", "crash").run()
-      #expect(result.status == .exited(0))
-      #expect(result.output.split(separator: "\n").last == "9 passed, 0 failed")
-      let json = try JSON(parsing: try Command.exorun("selftest", "--json", "hello").run().output)
-      #expect(json["failed"] == .number(0))
-      #expect(json["trials"]?.array?.count == 2)
-    }
-
-    @Test func withoutKVMItSaysSoOnce() throws {
-      try expectComplaint(125, "no KVM at", .exorun("selftest", "--device", "/dev/no-kvm"))
-    }
-  }
 }

@@ -44,7 +44,8 @@ public final class Machine: Sendable {
   /// Makes the machine and starts its threads.
   public init(_ configuration: Configuration = Configuration()) throws(MachineError) {
     var clock = StepClock()
-    let kvm = try Self.openDevice(configuration.device)
+    let kvm = try KVMDevice.open(configuration.device)
+    try KVMDevice.requireCapabilities(of: kvm)
     clock.mark("device")
     guard configuration.memory >= 1 << 20, configuration.memory & 0xfff == 0,
       configuration.memory <= Self.memoryLimit, configuration.memory <= hostMemory()
@@ -83,27 +84,6 @@ public final class Machine: Sendable {
     } catch {
       throw .missingCapability("\(error)")
     }
-  }
-
-  private static func openDevice(_ path: String) throws(MachineError) -> Descriptor {
-    let result = unsafe path.withCString { unsafe ckvm_open($0) }
-    switch -result {
-    case EXO_ENOENT, ENXIO, ENODEV: throw .noKVM(path: path)
-    case EXO_EPERM, EACCES: throw .permissionDenied(path: path)
-    default: break
-    }
-    guard result >= 0 else { throw .host(HostError("opening \(path)", result)) }
-    let kvm = Descriptor(result)
-    let version = ckvm_api_version(kvm.number)
-    guard version == 12 else { throw version < 0 ? .noKVM(path: path) : .wrongVersion(Int(version)) }
-    let needed: [(CInt, String)] = [
-      (ckvm_cap_user_memory, "user memory"), (ckvm_cap_ioeventfd, "ioeventfd"),
-      (ckvm_cap_sync_regs, "synchronised registers"), (ckvm_cap_immediate_exit, "immediate exit"),
-    ]
-    for (capability, name) in needed where ckvm_check_extension(kvm.number, capability) <= 0 {
-      throw .missingCapability(name)
-    }
-    return kvm
   }
 
   /// The host processors this process may use.

@@ -13,6 +13,8 @@ public struct Substrate: Hashable, Sendable {
   public let kind: Kind
   /// What one ring-0 instruction takes, in cycles of the time-stamp counter.
   public let ring0Cycles: Double
+  /// The same in nanoseconds; nil where KVM does not tell the counter's frequency.
+  public let ring0Nanoseconds: Double?
 
   /// An instruction that takes this many cycles is not run by a processor.
   static let interpretedThreshold = 100.0
@@ -34,7 +36,9 @@ public struct Substrate: Hashable, Sendable {
         let registers = vcpu.registers
         let elapsed = UInt32(truncatingIfNeeded: registers.rax) &- UInt32(truncatingIfNeeded: registers.rsi)
         let cycles = Double(elapsed) / 32
-        return Substrate(kind: cycles > interpretedThreshold ? .interpreted : .native, ring0Cycles: cycles)
+        return Substrate(
+          kind: cycles > interpretedThreshold ? .interpreted : .native, ring0Cycles: cycles,
+          ring0Nanoseconds: vcpu.readTSCFrequency().map { cycles * 1e6 / Double($0) })
       default: throw HostError("the substrate probe did not come back", -5)
       }
     }
