@@ -25,7 +25,8 @@ extension BenchReport {
     let heading = ["", "exo", "spread", "linux", "floor", "linux/exo", "exo/floor", "Ultrix", "Aegis"]
     var table = Table(lines: [heading])
     var group: BenchGroup?
-    for result in rows {
+    let measured = rows.filter { result in ContestantName.allCases.contains { result[$0] != nil } }
+    for result in measured {
       if result.row.group != group {
         group = result.row.group
         table.lines.append([result.row.group.rawValue])
@@ -37,7 +38,9 @@ extension BenchReport {
       lines[index] = bold + lines[index] + plain
     }
     lines[0] = bold + lines[0] + plain
-    let notes = rows.filter { !$0.note.isEmpty }.map { "\($0.row.id): \($0.note)" }
+    var notes = measured.filter { !$0.note.isEmpty }.map { "\($0.row.id): \($0.note)" }
+    let others = rows.filter { !measured.contains($0) }.map(\.row.id)
+    if !others.isEmpty { notes.append("No contestant for: " + others.joined(separator: ", ")) }
     return
       (["Medians. Ultrix and Aegis: microseconds on a 25 MHz DECstation, as published in 1995."] + lines
       + [""] + notes).joined(separator: "\n")

@@ -39,6 +39,17 @@ import Testing
     #expect(report.text(color: true).contains("\u{1b}[1mcalls\u{1b}[0m"))
   }
 
+  @Test func rowsWithoutFiguresTakeOneLine() throws {
+    let rows = [
+      RowResult(row: try row("exocall"), floor: summary(160), note: "here"),
+      RowResult(row: try row("lrpc"), note: "there"), RowResult(row: try row("trap"), note: "there"),
+    ]
+    let lines = BenchReport(machine: [], rows: rows).text(color: false).split(separator: "\n").map(
+      String.init)
+    #expect(lines.suffix(2) == ["exocall: here", "No contestant for: lrpc, trap"])
+    #expect(!lines.contains { $0.hasPrefix("  lrpc") || $0 == "ipc" })
+  }
+
   @Test(arguments: [
     (0.5, "0.50 ns"), (9.994, "9.99 ns"), (9.996, "10.0 ns"), (99.94, "99.9 ns"), (99.96, "100 ns"),
     (999.4, "999 ns"), (999.6, "1.00 us"), (27_400, "27.4 us"), (999_900, "1.00 ms"), (3.2e9, "3.20 s"),
