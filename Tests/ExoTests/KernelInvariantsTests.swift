@@ -164,7 +164,7 @@ import Testing
 
   @Test func seesAFrameWithTwoTypes() throws {
     let (bench, _, _, frame) = try bench()
-    bench.kernel.retired.append(RetiredFrame(frame: frame, seenBy: []))
+    bench.kernel.retired.append(frame)
     expectComplaint(bench, "at once")
   }
 

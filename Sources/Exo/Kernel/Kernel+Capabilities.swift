@@ -77,6 +77,9 @@ extension Kernel {
       }
     }
     translationsOf(uncovered)
+    linger(uncovered, in: removed.environment)
+    // Also what the environment unbound itself before: its authority ends here.
+    settle(removed.environment)
   }
 }
 

@@ -21,6 +21,7 @@ extension Kernel {
       if frames.freeCount < wanted { reclaim() }
       if alignment > 1 {
         guard wanted == count else { throw .quota }
+        if !frames.hasRun(count, alignment: alignment) { reclaim() }
         guard let found = frames.allocate(count, alignment: alignment, kind: .data, owner: id) else {
           throw .noMemory
         }
@@ -102,38 +103,31 @@ extension Kernel {
   /// Takes frames away from everybody who maps them. They have no owner until `reclaim` has made sure that nobody
   /// sees them any more.
   mutating func retire(_ first: Frame, count: Int) {
-    var seenBy: [EnvironmentID: ExecutionLatch] = [:]
     for i in 0..<count {
       let frame = first.advanced(by: i)
       for mapping in frames.mappings(of: frame) {
-        guard let domain = domains[mapping.environment] else { continue }
-        seenBy[mapping.environment] = domain.latch
-        // The neighbours in a huge page go too; those that stay with their owner are dropped here.
-        translationsOf(unbind(mapping))
+        // The neighbours in a huge page go too, though they may stay with their owner.
+        let unbound = unbind(mapping)
+        translationsOf(unbound)
+        linger(unbound, in: mapping.environment)
       }
     }
     translations.drop(first, count: count)
-    let latches = Array(seenBy.values)
     for i in 0..<count {
       let frame = first.advanced(by: i)
       frames.retire(frame)
-      retired.append(RetiredFrame(frame: frame, seenBy: latches))
+      retired.append(frame)
     }
   }
 
-  /// Gives retired frames back to the machine: unmapped and dropped before; then every vCPU that may have seen them
-  /// leaves guest mode once; then the translations are dropped again, for one may have been made in between; then the
-  /// frames are zeroed (SUBSTRATE: unmap, zap, quiesce, zap, zero, remap, in that order).
+  /// Gives retired frames back to the machine, once nobody who had them bound can see them any more: zeroed.
   mutating func reclaim() {
     guard !retired.isEmpty else { return }
-    var evicted: Set<ObjectIdentifier> = []
-    for latch in retired.flatMap(\.seenBy) where evicted.insert(ObjectIdentifier(latch)).inserted {
-      latch.evict()
-    }
-    forEachRun(of: retired.map(\.frame)) { first, count in translations.drop(first, count: count) }
-    for entry in retired {
-      memory.zero(entry.frame)
-      frames.release(entry.frame)
+    for id in domains.filter({ !$0.value.lingering.isEmpty }).keys { settle(id) }
+    translationsOf(retired)
+    for frame in retired {
+      memory.zero(frame)
+      frames.release(frame)
     }
     retired.removeAll()
     publishFreeCount()

@@ -8,7 +8,8 @@ extension Kernel {
   /// - Parameter isRead: which free frames are read through, to see that they hold nothing but zeros.
   func checkInvariants(contentOf isRead: (Frame) -> Bool = { _ in true }) -> [String] {
     var wrong = faults + capabilities.checkInvariants()
-    let owned = checkFrames(contentOf: isRead, &wrong)
+    let records = frames.records
+    let owned = checkFrames(records, contentOf: isRead, &wrong)
     var found = [[FrameTable.Mapping]](repeating: [], count: frames.count)
     for (id, domain) in domains {
       checkTables(of: domain.shell, belongingTo: id, &wrong) { mapping, frame in
@@ -18,8 +19,8 @@ extension Kernel {
       checkAccount(of: domain, id, owning: owned[id] ?? 0, &wrong)
     }
     for shell in shells { checkTables(of: shell, belongingTo: nil, &wrong) { _, _ in } }
-    checkInvertedMap(found, &wrong)
-    checkPins(&wrong)
+    checkInvertedMap(records, found, &wrong)
+    checkPins(records, &wrong)
     let living = Set(domains.keys)
     if living != Set(capabilities.environments) { wrong.append("environments and capability tables differ") }
     let published = memory.load(PhysicalAddress(machinePage.address.value + 8))
@@ -50,32 +51,35 @@ extension Kernel {
       guard case .frames(let run) = resource else { continue }
       for number in run.first..<run.end { add(Frame(number), .data) }
     }
-    for entry in retired { add(entry.frame, .retiring) }
+    for frame in retired { add(frame, .retiring) }
     return kinds
   }
 
   /// One type at a time, that of whoever has it; what nobody has is free and clean. Returns how many frames each
   /// environment owns.
-  private func checkFrames(contentOf isRead: (Frame) -> Bool, _ wrong: inout [String]) -> [EnvironmentID: Int]
-  {
+  private func checkFrames(
+    _ records: [FrameTable.Record], contentOf isRead: (Frame) -> Bool, _ wrong: inout [String]
+  ) -> [EnvironmentID: Int] {
     var free = 0
     var owned: [EnvironmentID: Int] = [:]
-    for (number, expected) in census(&wrong).enumerated() {
-      let frame = Frame(UInt32(number))
-      let kind = frames.kind(of: frame)
-      if kind != expected { wrong.append("\(frame) is \(kind), should be \(expected)") }
-      if frames.isFree(frame) != (kind == .free) { wrong.append("\(frame), \(kind): its free bit is wrong") }
-      if kind == .free {
+    let expected = census(&wrong)
+    for number in 0..<records.count {
+      let (record, frame) = (records[number], Frame(UInt32(number)))
+      if record.kind != expected[number] {
+        wrong.append("\(frame) is \(record.kind), should be \(expected[number])")
+      }
+      if record.isMarkedFree != (record.kind == .free) { wrong.append("\(frame): its free bit is wrong") }
+      if record.kind != .data, record.isMapped || record.pins > 0 {
+        wrong.append("\(frame), \(record.kind), is mapped or pinned")
+      }
+      if record.kind == .free {
         free += 1
         if isRead(frame), !memory.isZero(frame) { wrong.append("\(frame) is free and not zero") }
-      } else if let owner = frames.owner(of: frame) {
-        owned[owner, default: 0] += 1
-        if kind == .data, domains[owner] == nil || !capabilities.holdsFrame(frame, .all, in: owner) {
-          wrong.append("\(frame) is owned by \(owner) without a capability")
-        }
+        continue
       }
-      if kind != .data, !frames.mappings(of: frame).isEmpty || frames.pins(of: frame) > 0 {
-        wrong.append("\(frame), \(kind), is mapped or pinned")
+      owned[record.owner, default: 0] += 1
+      if record.kind == .data, !capabilities.holdsFrame(frame, .all, in: record.owner) {
+        wrong.append("\(frame) is owned by \(record.owner) without a capability")
       }
     }
     if free != frames.freeCount { wrong.append("\(free) frames are free, \(frames.freeCount) counted") }
@@ -83,10 +87,12 @@ extension Kernel {
   }
 
   /// What page tables map is what the inverted page map says, both ways.
-  private func checkInvertedMap(_ found: [[FrameTable.Mapping]], _ wrong: inout [String]) {
-    for (number, walked) in found.enumerated() {
+  private func checkInvertedMap(
+    _ records: [FrameTable.Record], _ found: [[FrameTable.Mapping]], _ wrong: inout [String]
+  ) {
+    for number in 0..<records.count where records[number].isMapped || !found[number].isEmpty {
       let listed = frames.mappings(of: Frame(UInt32(number)))
-      if listed.isEmpty, walked.isEmpty { continue }
+      let walked = found[number]
       if listed.count == walked.count, listed == walked || Set(listed) == Set(walked) { continue }
       wrong.append("frame \(number): mapped at \(walked), listed at \(listed)")
     }
@@ -127,7 +133,7 @@ extension Kernel {
   }
 
   /// A page is pinned once for each stack over it and for the environment's own wish; a frame for each pin of its pages.
-  private func checkPins(_ wrong: inout [String]) {
+  private func checkPins(_ records: [FrameTable.Record], _ wrong: inout [String]) {
     var pins: [Frame: Int] = [:]
     for (id, domain) in domains {
       var wishes: [GuestAddress: Int] = [:]
@@ -152,9 +158,11 @@ extension Kernel {
         wrong.append("\(id) has \(bound + owned) bindings and is charged for \(charged ?? 0)")
       }
     }
-    for number in 0..<UInt32(frames.count) {
-      let (counted, expected) = (frames.pins(of: Frame(number)), pins[Frame(number)] ?? 0)
-      if counted != expected { wrong.append("frame \(number) has \(counted) pins, should have \(expected)") }
+    for number in 0..<records.count where records[number].pins > 0 || pins[Frame(UInt32(number))] != nil {
+      let expected = pins[Frame(UInt32(number))] ?? 0
+      if records[number].pins != expected {
+        wrong.append("frame \(number) has \(records[number].pins) pins, should have \(expected)")
+      }
     }
     for number in regions.keys where capabilities.roots[.region(number)] == nil {
       wrong.append("region \(number) belongs to nobody")

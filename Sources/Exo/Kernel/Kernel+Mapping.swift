@@ -7,8 +7,10 @@ extension Kernel {
     _ frame: Frame, at address: GuestAddress, rights: Rights, granted: Rights, huge: Bool = false,
     in id: EnvironmentID
   ) throws(Refusal) {
-    guard var domain = domains[id] else { throw .absent }
     try cleanse(address, in: id)
+    // Room for the tables on the way.
+    if frames.freeCount < 3 { reclaim() }
+    guard var domain = domains[id] else { throw .absent }
     var made = 0
     let allowance = capabilities.quotas.account(of: id)?.available(.frames) ?? 0
     let slot = domain.shell.space.makeSlot(of: address, level: huge ? 1 : 0, in: memory) {
@@ -74,6 +76,7 @@ extension Kernel {
       dropped += unbind(.init(environment: id, address: address.advanced(byPages: page)))
     }
     translationsOf(dropped)
+    linger(dropped, in: id)
   }
 
   /// Lowers or restores the rights of pages that are bound, within what was granted when they were.

@@ -15,7 +15,7 @@ struct Kernel: ~Copyable {
   /// Address spaces of environments that ended, for the next ones: see `Shell`.
   var shells: [Shell] = []
   /// Frames nobody owns and some vCPU may still see.
-  var retired: [RetiredFrame] = []
+  var retired: [Frame] = []
   private var lastEnvironment: UInt32 = 0
 
   /// The frame with the ring-0 stubs, and the one that all environments may read.
@@ -91,6 +91,8 @@ struct Domain {
   var framesPeak = 0
   /// The runs of frames it owns, as its frame list shows them.
   var runs: [(first: UInt32, count: UInt32)] = []
+  /// Frames that it may still see although they are unbound (`Kernel+Lingering`).
+  var lingering: [Frame] = []
   /// Bound vectors by interrupt stack slot, and each slot's top.
   var exceptionStacks: [Int: ExceptionStack] = [:]
   /// Pages with a guaranteed mapping, and how many bindings ask for it.
@@ -106,10 +108,4 @@ struct ExceptionStack {
   var pages = GuestAddress(0)
   var pageCount = 0
   var vectors: Set<ExceptionVector> = []
-}
-
-struct RetiredFrame {
-  let frame: Frame
-  /// Whose vCPU may still hold a translation to it.
-  let seenBy: [ExecutionLatch]
 }

@@ -18,6 +18,9 @@ struct Shell: Sendable {
   /// Second-level entries that held a huge page: KVM may still follow them to it (`Kernel+HugePages`).
   var tainted: Set<PhysicalAddress> = []
 
+  /// Root and nucleus pages, kit, and three tables for each half of the address space.
+  static let framesNeeded = 14
+
   /// The kit's pages and what the environment may do with them.
   var kitPages: [(address: UInt64, frame: Frame, rights: Rights)] {
     [
@@ -51,6 +54,7 @@ extension Kernel {
   }
 
   private mutating func makeShell() throws(Refusal) -> Shell {
+    if frames.freeCount < Shell.framesNeeded { reclaim() }
     let nobody = EnvironmentID(0)
     var taken: [Frame] = []
     // Never seen by a vCPU, so no protocol; but free frames are clean.

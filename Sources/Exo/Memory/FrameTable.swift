@@ -85,6 +85,13 @@ struct FrameTable {
     return nil
   }
 
+  /// Whether such a run is free.
+  func hasRun(_ wanted: Int, alignment: Int) -> Bool {
+    stride(from: 0, through: count - wanted, by: alignment).contains { start in
+      (start..<start + wanted).allSatisfy { isFree(Frame(UInt32($0))) }
+    }
+  }
+
   private mutating func take(_ frame: Frame, kind: Kind, owner: EnvironmentID) {
     let n = entry(frame)
     freeBits[n >> 6] &= ~(1 << UInt64(n & 63))
@@ -151,6 +158,25 @@ struct FrameTable {
     let n = Int(frame.number)
     return n < entries.count ? Int(entries[n].pins) : 0
   }
+  /// Everything about a frame but where it is mapped.
+  struct Record {
+    var kind = Kind.free
+    var owner = EnvironmentID(0)
+    var pins = 0
+    var isMapped = false
+    var isMarkedFree = false
+  }
+  /// One for each frame, for those who look at all of them.
+  var records: [Record] {
+    var records = [Record](repeating: Record(), count: count)
+    for (n, entry) in entries.enumerated() {
+      records[n] = Record(
+        kind: entry.kind, owner: entry.owner, pins: Int(entry.pins), isMapped: entry.firstMapping >= 0)
+    }
+    for n in 0..<count { records[n].isMarkedFree = freeBits[n >> 6] >> UInt64(n & 63) & 1 == 1 }
+    return records
+  }
+
   mutating func pin(_ frame: Frame) { entries[entry(frame)].pins += 1 }
   mutating func unpin(_ frame: Frame) {
     let n = entry(frame)

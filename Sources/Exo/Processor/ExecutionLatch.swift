@@ -32,6 +32,10 @@ final class ExecutionLatch: Sendable {
     inGuest.store(0, ordering: .sequentiallyConsistent)
   }
 
+  /// Whether the vCPU may be in guest mode. Whoever changed something before asking, and hears no, knows that the vCPU will
+  /// see the change.
+  var isInGuest: Bool { inGuest.load(ordering: .sequentiallyConsistent) != 0 }
+
   /// Runs `body` while the vCPU is out of guest mode. The holder's work must be short: the processor spins.
   func hold<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
     beginHold()
