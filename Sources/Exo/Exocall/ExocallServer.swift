@@ -178,8 +178,12 @@ extension Kernel {
     for id: EnvironmentID
   ) throws(Refusal) -> Completion {
     let entries = try readVector(at: address, count: count, of: id)
+    var pages = 0
     for (index, entry) in entries.enumerated() {
       do throws(Refusal) {
+        // Together no more than one call may: it is all done under one lock.
+        pages += Int(entry.pages)
+        guard pages <= Exocall.pageLimit else { throw .invalid }
         _ = try carryOut(Exocall(operation, entry), tag: tag, for: id)
       } catch {
         return Completion(tag: tag, result: -Int64(error.code), values: (UInt64(index), 0))

@@ -10,9 +10,11 @@ extension Kernel {
     guard let domain = domains[id] else { throw .absent }
     if pinned {
       try requireOwned(address, pages: pages, in: id)
-      try chargeBindings(pages, to: id)
-      pin(address, pages: pages, in: domain)
-      domains[id]?.guarantees.formUnion((0..<pages).map { address.advanced(byPages: $0) })
+      // Once is enough.
+      let new = (0..<pages).map { address.advanced(byPages: $0) }.filter { !domain.guarantees.contains($0) }
+      try chargeBindings(new.count, to: id)
+      for page in new { pin(page, pages: 1, in: domain) }
+      domains[id]?.guarantees.formUnion(new)
     } else {
       for page in 0..<pages {
         guard domain.guarantees.contains(address.advanced(byPages: page)) else { throw .absent }
@@ -29,6 +31,10 @@ extension Kernel {
     for page in 0..<pages {
       let entry = domain.shell.space.entry(of: address.advanced(byPages: page), in: memory)
       guard entry.isMapped else { throw .absent }
+      // A huge page is one entry, which cannot stay for one of its pages and go for the others.
+      guard domain.shell.space.slot(of: address.advanced(byPages: page), in: memory) != nil else {
+        throw .invalid
+      }
       guard let frame = frame(at: entry.address), frames.owner(of: frame) == id,
         frames.kind(of: frame) == .data
       else { throw .notPermitted }
