@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -213,6 +212,10 @@ int ckvm_eventfd_drain(int fd) {
   uint64_t count;
   return result(read(fd, &count, sizeof count));
 }
+int ckvm_poll(struct pollfd *descriptors, int count, int64_t nanoseconds) {
+  struct timespec limit = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+  return result(ppoll(descriptors, (nfds_t)count, nanoseconds < 0 ? NULL : &limit, NULL));
+}
 int ckvm_futex_wait(const void *word, uint32_t expected, int64_t nanoseconds) {
   struct timespec limit = {nanoseconds / 1000000000, nanoseconds % 1000000000};
   return result(
@@ -250,6 +253,14 @@ static void on_kick(int signal) { (void)signal; }
 int ckvm_install_kick(void) {
   struct sigaction action = {.sa_handler = on_kick};
   return result(sigaction(kick_signal(), &action, NULL));
+}
+int ckvm_quiet_thread(void) {
+  static const int kept[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
+  sigset_t blocked;
+  sigfillset(&blocked);
+  sigdelset(&blocked, kick_signal());
+  for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) sigdelset(&blocked, kept[i]);
+  return -pthread_sigmask(SIG_SETMASK, &blocked, NULL);
 }
 int ckvm_kick_thread(int thread_id) {
   return result(syscall(SYS_tgkill, getpid(), thread_id, kick_signal()));

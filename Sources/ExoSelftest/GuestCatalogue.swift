@@ -64,6 +64,10 @@ public enum GuestCatalogue {
     BuiltInGuest(
       "heap", in: "GuestBasics", "Allocates and frees up to its limit, and survives the refusal.",
       [Trial(memory: 8 << 20, output: .containing(["refused and went on\n", "everything was given back\n"]))]),
+    BuiltInGuest(
+      "events", in: "GuestBasics",
+      "Is interrupted by its timer, keeps events out of critical sections, sleeps for one.",
+      [Trial(output: .containing(["a sleeper wakes by an event: as promised\n"]))]),
   ]
 
   public static func named(_ name: String) -> BuiltInGuest? { all.first { $0.name == name } }

@@ -27,6 +27,7 @@ exo_exception_entry_\vector:
   entry \vector, 1  // no address
 .endr
 entry 14, 0  // bound with the address wanted
+entry 32, 2  // EXO_EVENT_VECTOR: events, delivered by the exokernel as an interrupt would be
 
 .type exo_exception_common, @function
 exo_exception_common:
@@ -59,6 +60,8 @@ exo_exception_common:
   call exo_guest_exception
   fxrstor64 (%rsp)
   add $(FXSAVE_SIZE + 8), %rsp
+  cmpq $EXO_EVENT_VECTOR, 120(%rsp)
+  je exo_event_return
   pop %r15
   pop %r14
   pop %r13
@@ -77,6 +80,55 @@ exo_exception_common:
   add $24, %rsp  // vector, address, error code
   iretq
 .size exo_exception_common, . - exo_exception_common
+
+// An event arrived on a stack that the next one starts at the top of, so the soft mask may only be cleared once nothing
+// here is needed any more: what is left to restore moves to the interrupted stack, below a red zone. Events that came
+// while the mask was set find nobody to deliver them: one exit has the exokernel look again.
+//
+// From RSP: R15 ... RAX at 0 ... 112, vector, address, error code, RIP at 144, CS, RFLAGS at 160, RSP at 168, SS.
+#define RED_ZONE 128
+.type exo_event_return, @function
+exo_event_return:
+  mov 168(%rsp), %rax
+  mov 144(%rsp), %rcx
+  mov %rcx, -(RED_ZONE + 8)(%rax)
+  mov 160(%rsp), %rcx
+  mov %rcx, -(RED_ZONE + 16)(%rax)
+  mov 112(%rsp), %rcx
+  mov %rcx, -(RED_ZONE + 24)(%rax)  // RAX
+  mov 96(%rsp), %rcx
+  mov %rcx, -(RED_ZONE + 32)(%rax)  // RCX
+  sub $(RED_ZONE + 32), %rax
+  mov %rax, 168(%rsp)
+  pop %r15
+  pop %r14
+  pop %r13
+  pop %r12
+  pop %r11
+  pop %r10
+  pop %r9
+  pop %r8
+  pop %rbp
+  pop %rdi
+  pop %rsi
+  pop %rdx
+  add $8, %rsp
+  pop %rbx
+  mov 56(%rsp), %rsp
+  mov exo_event_control(%rip), %rax
+  movl $0, (%rax)
+  mov 4(%rax), %ecx
+  mov exo_event_page(%rip), %rax
+  cmp %ecx, (%rax)
+  je 1f
+  mov exo_event_doorbell(%rip), %rax
+  movl $0, EXO_DOORBELL_SERVE(%rax)
+1:
+  pop %rcx
+  pop %rax
+  popfq
+  ret $RED_ZONE
+.size exo_event_return, . - exo_event_return
 
 // Entry of each vector, by number; zero where an environment can bind none.
 .section .rodata.exo_exceptions, "a", @progbits

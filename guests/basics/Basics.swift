@@ -8,8 +8,9 @@ import LibOS
     case "crash": crash()
     case "cat": cat()
     case "heap": heap()
+    case "events": events()
     default:
-      print("\(Arguments.name): not one of this image's guests: faults, crash, cat, heap")
+      print("\(Arguments.name): not one of this image's guests: faults, crash, cat, heap, events")
       exit(127)
     }
   }

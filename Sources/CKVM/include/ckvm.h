@@ -4,6 +4,7 @@
 #ifndef CKVM_H
 #define CKVM_H
 #include <linux/kvm.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -89,6 +90,8 @@ int ckvm_punch(int fd, uint64_t offset, uint64_t length);
 int ckvm_eventfd(void);
 int ckvm_eventfd_signal(int fd);
 int ckvm_eventfd_drain(int fd);
+/// Waits for any of the descriptors, at most so long (negative: for ever). Returns how many are ready.
+int ckvm_poll(struct pollfd *descriptors, int count, int64_t nanoseconds);
 /// Sleeps while `*word == expected`; -ETIMEDOUT after `nanoseconds` (negative: no limit).
 int ckvm_futex_wait(const void *word, uint32_t expected, int64_t nanoseconds);
 int ckvm_futex_wake(const void *word, int count);
@@ -97,6 +100,9 @@ int ckvm_futex_wake(const void *word, int count);
 int ckvm_thread_id(void);
 /// Names the calling thread, at most 15 bytes.
 int ckvm_name_thread(const char *name);
+/// Leaves the program's signals to its other threads: blocks all in the calling one but the kick and what faults
+/// raise. A write to a closed pipe is then an error and no signal.
+int ckvm_quiet_thread(void);
 /// Restricts the calling thread to one processor.
 int ckvm_pin_thread(int processor);
 /// Processors this process may use, lowest first; returns how many were written.

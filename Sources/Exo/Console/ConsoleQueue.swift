@@ -9,12 +9,12 @@ struct ConsoleQueue: ~Copyable {
   private let console: Console
   private var inputConsumed = 0
   private var read: (tag: UInt64, address: GuestAddress, length: Int)?
-  private var writes: [(tag: UInt64, bytes: [UInt8], done: Int)] = []
+  private var writes: [(tag: UInt64, bytes: [UInt8])] = []
 
   init(_ console: Console) { self.console = console }
 
   enum Answer {
-    /// Write this many bytes were taken, or the read's end of input, or an errno as a negative number.
+    /// This many bytes of a write were taken, or the read's end of input, or an errno as a negative number.
     case result(tag: UInt64, Int64)
     case bytes(tag: UInt64, GuestAddress, [UInt8])
   }
@@ -34,7 +34,7 @@ struct ConsoleQueue: ~Copyable {
   }
 
   /// Queues a write.
-  mutating func write(tag: UInt64, _ bytes: [UInt8]) { writes.append((tag, bytes, 0)) }
+  mutating func write(tag: UInt64, _ bytes: [UInt8]) { writes.append((tag, bytes)) }
 
   /// Queues a read; refused while another waits.
   mutating func read(tag: UInt64, into address: GuestAddress, length: Int) throws(Refusal) {
@@ -56,7 +56,7 @@ struct ConsoleQueue: ~Copyable {
     return answers
   }
 
-  private mutating func advance(_ write: (tag: UInt64, bytes: [UInt8], done: Int)) -> Answer? {
+  private mutating func advance(_ write: (tag: UInt64, bytes: [UInt8])) -> Answer? {
     switch console.output {
     case .discard: return .result(tag: write.tag, Int64(write.bytes.count))
     case .handler(let handler):

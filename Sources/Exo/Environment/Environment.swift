@@ -31,6 +31,16 @@ public final class Environment: Sendable {
   /// Set when a console request had to wait.
   let consolePending = Atomic<Bool>(false)
 
+  /// Its event ring, its handler, and whether the processor's thread is to see to them.
+  let events: Mutex<EventQueue>
+  let eventBinding = Mutex<EventBinding?>(nil)
+  let deliveryDue = Atomic<Bool>(false)
+  let eventsPosted = Atomic<UInt64>(0)
+  /// Monotonic nanoseconds at which its timer goes off, `UInt64.max` for never.
+  let timer = Atomic<UInt64>(.max)
+  /// Who made it, and is told of its end.
+  let creator: WeakEnvironment
+
   let scheduling = Mutex(Scheduling())
   /// Set while it sleeps: whoever posts a completion looks here first.
   let isWaiting = Atomic<Bool>(false)
@@ -47,6 +57,8 @@ public final class Environment: Sendable {
     var entryPoint: EntryPoint?
     /// The completion it sleeps for.
     var awaited: UInt32 = 0
+    /// Events that had been posted when it last woke or was told that it need not sleep.
+    var eventsSeen: UInt64 = 0
     /// Its processor is to let go of it at the next exit.
     var stopRequested = false
   }
@@ -59,7 +71,7 @@ public final class Environment: Sendable {
 
   init(
     id: EnvironmentID, name: String, image: GuestImage?, machine: Machine, processor: Processor,
-    shell: Shell, latch: ExecutionLatch, console: Console, timeLimit: Duration?
+    shell: Shell, latch: ExecutionLatch, console: Console, timeLimit: Duration?, creator: Environment? = nil
   ) {
     self.id = id
     self.name = name
@@ -78,6 +90,8 @@ public final class Environment: Sendable {
         completions: machine.memory.page(shell.completion)))
     self.console = Mutex(ConsoleQueue(console))
     consoleOutput = console.output
+    events = Mutex(EventQueue(page: shell.events, control: shell.trap))
+    self.creator = WeakEnvironment(creator)
   }
 
   /// Waits until the environment has ended and its frames are back with the machine.
@@ -94,7 +108,7 @@ public final class Environment: Sendable {
   /// The same for a program without tasks: blocks the calling thread.
   public func waitForOutcome() -> Outcome {
     let parker = Parker()
-    whenEnded { _ in parker.notify() }
+    if let finished = whenEnded({ _ in parker.notify() }) { return finished }
     while true {
       let ticket = parker.ticket
       if let finished = ending.withLock({ $0.finished }) { return finished }
@@ -102,13 +116,13 @@ public final class Environment: Sendable {
     }
   }
 
-  /// Calls `body`, once, when the environment has ended; at once if it has.
-  func whenEnded(_ body: @escaping @Sendable (Outcome) -> Void) {
-    let finished: Outcome? = ending.withLock {
+  /// Calls `body`, once, when the environment ends; if it has, returns how instead: a caller that holds a lock which
+  /// `body` takes must not be called back at once.
+  func whenEnded(_ body: @escaping @Sendable (Outcome) -> Void) -> Outcome? {
+    ending.withLock {
       if $0.finished == nil { $0.watchers.append(body) }
       return $0.finished
     }
-    if let finished { body(finished) }
   }
 
   /// Ends the environment; no effect if it has ended.
@@ -136,6 +150,7 @@ public final class Environment: Sendable {
       defer { (state.waiters, state.watchers) = ([], []) }
       return (outcome, state.waiters, state.watchers)
     }
+    creator.value?.post(Event(kind: .childEnded, data: id.number))
     for watcher in watchers { watcher(outcome) }
     for waiter in waiters { waiter.resume(returning: outcome) }
   }
@@ -158,6 +173,14 @@ public final class Environment: Sendable {
   func isPosted(_ number: UInt32) -> Bool {
     Int32(bitPattern: posted.load(ordering: .sequentiallyConsistent) &- number) >= 0
   }
+}
+
+/// An environment that may have gone.
+final class WeakEnvironment: Sendable {
+  private let environment: Mutex<Reference>
+  private struct Reference { weak var value: Environment? }
+  init(_ environment: Environment?) { self.environment = Mutex(Reference(value: environment)) }
+  var value: Environment? { environment.withLock { $0.value } }
 }
 
 /// Where an environment begins.

@@ -8,6 +8,17 @@ extension Environment {
       let (handle, child) = try machine.create(by: self, quota)
       return Completion(
         tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(child.id.number), 0))
+    case .eventPost(let handle, let value):
+      let receiver = try target(handle, needing: .deliver)
+      receiver.post(Event(kind: .message, data: id.number, value: value))
+    case .slicesBind(let handle, let first, let count, let receiver):
+      let runner = receiver.rawValue == 0 ? self : try target(receiver, needing: .control)
+      let (number, slots) = try machine.withKernel { (kernel) throws(Refusal) in
+        try kernel.slices(handle, first: first, count: count, in: id)
+      }
+      // Its vCPU belongs to one thread.
+      guard runner.processor.number == number else { throw .invalid }
+      runner.processor.bindSlices(slots, to: runner.id)
     case .environmentStart(let handle, let entryPoint):
       let child = try target(handle, needing: .control)
       guard child.processor.begin(child, at: entryPoint) else { throw .busy }
@@ -28,8 +39,8 @@ extension Environment {
     case .environmentWait(let handle):
       let child = try target(handle, needing: .inspect)
       guard child !== self else { throw .invalid }
-      child.whenEnded { [weak self] outcome in self?.postLater(outcome.completion(tag: tag)) }
-      return nil
+      let ended = child.whenEnded { [weak self] outcome in self?.postLater(outcome.completion(tag: tag)) }
+      return ended?.completion(tag: tag)
     default: throw .noSuchCall
     }
     return Completion(tag: tag, result: 0)

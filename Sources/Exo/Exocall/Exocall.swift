@@ -14,6 +14,7 @@ struct Refusal: Error, Hashable, Sendable {
   static let invalid = Refusal(code: EXO_EINVAL)
   static let brokenPipe = Refusal(code: EXO_EPIPE)
   static let outOfRange = Refusal(code: EXO_ERANGE)
+  static let noSpace = Refusal(code: EXO_ENOSPC)
   static let noSuchCall = Refusal(code: EXO_ENOSYS)
   static let stale = Refusal(code: EXO_ESTALE)
   static let quota = Refusal(code: EXO_EDQUOT)
@@ -29,7 +30,8 @@ enum Exocall: Hashable, Sendable {
   case frameAllocate(first: Frame?, count: Int, alignment: Int = 1)
   case frameFree(capability: CapabilityHandle)
   case map(
-    capability: CapabilityHandle, offset: Int, address: GuestAddress, pages: Int, rights: Rights, huge: Bool = false)
+    capability: CapabilityHandle, offset: Int, address: GuestAddress, pages: Int, rights: Rights,
+    huge: Bool = false)
   case unmap(address: GuestAddress, pages: Int)
   case protect(address: GuestAddress, pages: Int, rights: Rights)
   case clock
@@ -60,6 +62,13 @@ enum Exocall: Hashable, Sendable {
   case regionCreate(size: Int, rule: GuestAddress, length: Int)
   case regionAccess(
     CapabilityHandle, Region.Operation, offset: Int, address: GuestAddress, length: Int)
+
+  case eventBind(handler: GuestAddress, stackTop: GuestAddress, kinds: Set<Event.Kind>)
+  case eventUnbind
+  case eventPost(CapabilityHandle, value: UInt64)
+  case timerSet(UInt64)
+  case slicesAllocate(processor: Int, first: Int?, count: Int)
+  case slicesBind(CapabilityHandle, first: Int, count: Int, environment: CapabilityHandle)
 
   enum PageOperation: UInt64, Sendable { case map, unmap, protect }
 
@@ -101,9 +110,7 @@ enum Exocall: Hashable, Sendable {
     case EXO_CALL_clock.rawValue: self = .clock
     case EXO_CALL_exception_bind.rawValue:
       let vector = try Self.vector(a)
-      guard b < UInt64(EXO_USER_LIMIT), c <= UInt64(EXO_USER_LIMIT), c & 15 == 0 else { throw .badAddress }
-      // Push range wholly in the user half, outside the kit.
-      guard c >= UInt64(EXO_USER_FLOOR) + 4096, c <= exo_kit_start else { throw .badAddress }
+      try Self.checkHandler(b, stackTop: c)
       guard d & ~UInt64(EXO_EXCEPTION_WITH_ADDRESS) == 0 else { throw .invalid }
       let withAddress = d & UInt64(EXO_EXCEPTION_WITH_ADDRESS) != 0
       guard !withAddress || vector == .pageFault else { throw .invalid }
@@ -160,8 +167,38 @@ enum Exocall: Hashable, Sendable {
       guard c <= UInt64(Region.sizeLimit), e <= UInt64(Region.sizeLimit) else { throw .outOfRange }
       self = .regionAccess(
         CapabilityHandle(rawValue: a), operation, offset: Int(c), address: GuestAddress(d), length: Int(e))
+    case EXO_CALL_event_bind.rawValue:
+      guard a != 0 else {
+        self = .eventUnbind
+        return
+      }
+      try Self.checkHandler(a, stackTop: b)
+      guard c < 1 << UInt64(EXO_EVENT_KINDS) else { throw .invalid }
+      self = .eventBind(
+        handler: GuestAddress(a), stackTop: GuestAddress(b),
+        kinds: Set(Event.Kind.allCases.filter { c >> UInt64($0.rawValue) & 1 != 0 }))
+    case EXO_CALL_event_post.rawValue: self = .eventPost(CapabilityHandle(rawValue: a), value: b)
+    case EXO_CALL_timer_set.rawValue: self = .timerSet(a)
+    case EXO_CALL_slices_allocate.rawValue:
+      guard a < 1024, c > 0, c <= UInt64(SliceVector.count) else { throw .invalid }
+      guard b == .max || b <= UInt64(SliceVector.count) && b + c <= UInt64(SliceVector.count) else {
+        throw .invalid
+      }
+      self = .slicesAllocate(processor: Int(a), first: b == .max ? nil : Int(b), count: Int(c))
+    case EXO_CALL_slices_bind.rawValue:
+      guard b <= UInt64(SliceVector.count), c > 0, c <= UInt64(SliceVector.count) else { throw .outOfRange }
+      self = .slicesBind(
+        CapabilityHandle(rawValue: a), first: Int(b), count: Int(c),
+        environment: CapabilityHandle(rawValue: d))
     default: throw .noSuchCall
     }
+  }
+
+  /// A handler in the user half, and a push range wholly in it and outside the kit.
+  private static func checkHandler(_ handler: UInt64, stackTop: UInt64) throws(Refusal) {
+    guard handler < UInt64(EXO_USER_LIMIT), stackTop & 15 == 0, stackTop >= UInt64(EXO_USER_FLOOR) + 4096,
+      stackTop <= exo_kit_start
+    else { throw .badAddress }
   }
 
   /// One entry of a page vector, as the call it stands for.

@@ -38,18 +38,25 @@ struct Completion: Sendable {
   private let completions: UnsafeMutableRawPointer
   private static var capacity: UInt32 { UInt32(EXO_RING_CAPACITY) }
 
-  /// The number of the submission that comes next, from 1.
-  private(set) var next: UInt32 = 1
+  /// Submissions taken so far. Wider than the numbers in the ring, so that the first lap, whose slots read 0 before, is
+  /// told from the one that begins when those numbers wrap.
+  private var taken: UInt64
+  /// The number of the submission that comes next, from 1; wraps.
+  var next: UInt32 { UInt32(truncatingIfNeeded: taken) &+ 1 }
   /// The number of the newest completion posted.
-  private(set) var posted: UInt32 = 0
+  private(set) var posted: UInt32
   /// How many completions the environment says it has taken.
-  private(set) var consumed: UInt32 = 0
+  private(set) var consumed: UInt32
   /// Submissions taken and not yet answered.
   var outstanding: UInt32 { next &- 1 &- posted }
 
-  init(submissions: UnsafeMutableRawPointer, completions: UnsafeMutableRawPointer) {
+  /// Takes up rings of which `served` requests have been answered and consumed: none of a new one.
+  init(submissions: UnsafeMutableRawPointer, completions: UnsafeMutableRawPointer, served: UInt64 = 0) {
     unsafe self.submissions = submissions
     unsafe self.completions = completions
+    taken = served
+    posted = UInt32(truncatingIfNeeded: served)
+    consumed = posted
   }
 
   private func slot(_ base: UnsafeMutableRawPointer, _ sequence: UInt32) -> UnsafeMutableRawPointer {
@@ -64,7 +71,7 @@ struct Completion: Sendable {
     unsafe sequenceWord(slot(submissions, next)).pointee.load(ordering: .acquiring) != previousLap
   }
   /// What the next slot's sequence reads until the environment submits.
-  private var previousLap: UInt32 { next > Self.capacity ? next &- Self.capacity : 0 }
+  private var previousLap: UInt32 { taken >= UInt64(Self.capacity) ? next &- Self.capacity : 0 }
 
   /// Takes the next submission. Nil if there is none.
   mutating func take() throws(RingMisuse) -> Submission? {
@@ -78,8 +85,8 @@ struct Completion: Sendable {
       throw .consumedRunsBackOrAhead(found: raw.consumed, posted: posted)
     }
     consumed = raw.consumed
-    guard next &- consumed <= Self.capacity else { throw .completionsNotConsumed(submission: next) }
-    next &+= 1
+    guard sequence &- consumed <= Self.capacity else { throw .completionsNotConsumed(submission: sequence) }
+    taken &+= 1
     return Submission(tag: raw.tag, arguments: raw.arguments, call: raw.call, consumed: raw.consumed)
   }
 

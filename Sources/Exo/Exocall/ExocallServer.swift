@@ -11,7 +11,11 @@ extension Environment {
     return ring.withLock { ring in
       var served = 0
       do throws(RingMisuse) {
-        while served < Int(EXO_RING_CAPACITY), let submission = try ring.take() {
+        // Looked at again under the lock: `Machine.retire` passes the lock before it gives the ring's pages away, so
+        // whoever gets it later must leave them alone. It also makes `exit` the last call that is served.
+        while served < Int(EXO_RING_CAPACITY), !endRequested.load(ordering: .sequentiallyConsistent),
+          let submission = try ring.take()
+        {
           served += 1
           serve(submission, &ring)
         }
@@ -47,8 +51,11 @@ extension Environment {
 
   /// Posts the answer to a call that was accepted earlier, from whatever thread has it.
   func postLater(_ completion: Completion) {
-    guard !endRequested.load(ordering: .relaxed) else { return }
-    ring.withLock { ring in post(completion, &ring) }
+    ring.withLock { ring in
+      // As in `serveRing`.
+      guard !endRequested.load(ordering: .sequentiallyConsistent) else { return }
+      post(completion, &ring)
+    }
   }
 
   /// Carries a decoded call out. Nil if its completion comes later.
@@ -76,7 +83,22 @@ extension Environment {
       }
       consolePending.store(true, ordering: .relaxed)
       return nil
-    case .environmentCreate, .environmentStart, .environmentStop, .environmentResume, .environmentEnd,
+    case .eventBind(let handler, let stackTop, let kinds):
+      let binding = try machine.withKernel { (kernel) throws(Refusal) in
+        try kernel.bindEvents(handler: handler, stackTop: stackTop, kinds: kinds, in: id)
+      }
+      eventBinding.withLock { $0 = binding }
+      return Completion(tag: tag, result: 0)
+    case .eventUnbind:
+      eventBinding.withLock { $0 = nil }
+      try machine.withKernel { (kernel) throws(Refusal) in try kernel.unbindEvents(in: id) }
+      return Completion(tag: tag, result: 0)
+    case .timerSet(let time):
+      setTimer(time)
+      machine.service.notify()
+      return Completion(tag: tag, result: 0)
+    case .eventPost, .slicesBind, .environmentCreate, .environmentStart, .environmentStop, .environmentResume,
+      .environmentEnd,
       .environmentInspect, .environmentWait:
       return try carryOutOnEnvironment(call, tag: tag)
     default:
@@ -101,6 +123,8 @@ extension Environment {
   func advanceConsole() {
     guard consolePending.load(ordering: .relaxed), !endRequested.load(ordering: .relaxed) else { return }
     ring.withLock { ring in
+      // As in `serveRing`.
+      guard !endRequested.load(ordering: .sequentiallyConsistent) else { return }
       let answers = console.withLock { console in
         let answers = console.advance()
         consolePending.store(!console.isIdle, ordering: .relaxed)
@@ -147,6 +171,10 @@ extension Kernel {
     case .environmentMap(let target, let capability, let offset, let address, let pages, let rights):
       let child = try environment(target, needing: .control, in: id)
       try map(into: child, capability, offset: offset, at: address, pages: pages, rights: rights, by: id)
+    case .slicesAllocate(let processor, let first, let count):
+      let (handle, slot) = try allocateSlices(processor: processor, first: first, count: count, for: id)
+      return Completion(
+        tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(slot), UInt64(count)))
     case .guarantee(let address, let pages, let pinned):
       try guarantee(address, pages: pages, pinned, in: id)
     case .regionCreate(let size, let rule, let length):

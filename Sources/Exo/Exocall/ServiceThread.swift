@@ -98,12 +98,12 @@ final class ServiceThread: Sendable {
         environment.advanceConsole()
       }
       rounds &+= 1
-      if worked {
-        lastWork = ckvm_monotonic()
-      } else if !polls || rounds % 64 == 0 {
+      if worked { lastWork = ckvm_monotonic() }
+      // Also while there is work, or an environment that always has some would outlive its time limit.
+      if !polls || rounds % 64 == 0 {
         let time = ckvm_monotonic()
-        endOverdue(environments, at: time)
-        if !polls || time &- lastWork > Self.idleWindow {
+        seeToClocks(environments, at: time)
+        if !worked, !polls || time &- lastWork > Self.idleWindow {
           if time >= doorbellDue { (hasDoorbell, doorbellDue) = (bindDoorbell(hardware), .max) }
           sleep(environments, hasDoorbell: hasDoorbell, until: doorbellDue)
           lastWork = ckvm_monotonic()
@@ -137,9 +137,11 @@ final class ServiceThread: Sendable {
     }
   }
 
-  private func endOverdue(_ environments: [Environment], at time: UInt64) {
-    for environment in environments where environment.deadline <= time {
-      environment.requestEnd(.timeLimit(environment.timeLimit ?? .zero))
+  /// Time limits and timers.
+  private func seeToClocks(_ environments: [Environment], at time: UInt64) {
+    for environment in environments {
+      if environment.deadline <= time { environment.requestEnd(.timeLimit(environment.timeLimit ?? .zero)) }
+      environment.fireTimer(at: time)
     }
   }
 
@@ -167,18 +169,14 @@ final class ServiceThread: Sendable {
     ]
     var deadline = latest
     for environment in environments {
-      deadline = min(deadline, environment.deadline)
+      deadline = min(deadline, environment.deadline, environment.timer.load(ordering: .relaxed))
       if environment.consolePending.load(ordering: .relaxed) {
         waits += environment.console.withLock { $0.interests }
       }
     }
-    var timeout: CInt = -1
-    if deadline != .max {
-      let now = ckvm_monotonic()
-      // Rounded up, so that it does not wake a moment too early and spin.
-      timeout = deadline > now ? CInt(clamping: (deadline - now + 999_999) / 1_000_000) : 0
-    }
-    _ = unsafe poll(&waits, nfds_t(waits.count), timeout)
+    let now = ckvm_monotonic()
+    let left: Int64 = deadline == .max ? -1 : deadline > now ? Int64(clamping: deadline - now) : 0
+    _ = unsafe ckvm_poll(&waits, CInt(waits.count), left)
     _ = ckvm_eventfd_drain(control.number)
     _ = ckvm_eventfd_drain(doorbell.number)
   }

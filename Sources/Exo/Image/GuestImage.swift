@@ -20,9 +20,9 @@ public struct GuestImage: Sendable {
   static let headerLimit = 64
   /// Bytes of memory all segments together may take.
   static let sizeLimit: UInt64 = 1 << 30
-  /// Where segments may lie: above the pages that are never mapped, below the first stack and its guard page.
-  static let allowed: Range<UInt64> =
-    UInt64(EXO_USER_FLOOR)..<(exo_stack_top - UInt64((EXO_STACK_PAGES + 1) * EXO_PAGE_SIZE))
+  /// Where segments may lie: above the pages that are never mapped, below the window on the page tables, which is below
+  /// the first stack.
+  static let allowed: Range<UInt64> = UInt64(EXO_USER_FLOOR)..<exo_kit_tables
 
   /// Checks `bytes` and finds what to load.
   public init(name: String, bytes: [UInt8]) throws(ImageError) {

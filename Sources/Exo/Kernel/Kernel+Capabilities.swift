@@ -55,6 +55,9 @@ extension Kernel {
   /// of its environment that no capability of it covers any more.
   mutating func breakBindings(of removed: CapabilitySpace.Removed) {
     if case .environment(let owned) = removed.authority.resource, removed.isRoot { addOrphan(owned) }
+    if case .slices(let processor, let run) = removed.authority.resource, removed.isRoot {
+      freeSlices(processor: processor, run)
+    }
     if case .region(let number) = removed.authority.resource, removed.isRoot {
       regions[number] = nil
       releaseBindings(1, of: removed.environment)

@@ -128,7 +128,9 @@ extension Kernel {
         arguments: exo_kit_arguments, environment_count: UInt64(request.variables.count),
         environment_variables: exo_kit_arguments + UInt64(request.arguments.count) * 8,
         features: request.features, frame_limit: request.quota.frames,
-        image_end: request.image?.end.value ?? 0, frame_list: exo_kit_frames, tables: exo_kit_tables),
+        image_end: request.image?.end.value ?? 0, frame_list: exo_kit_frames, tables: exo_kit_tables,
+        events: exo_kit_events,
+        control: exo_kit_trap + UInt64(EXO_CONTROL_OFFSET)),
       at: shell.start.address)
     publishStatus(shell, framesHeld: domains[request.id]!.framesHeld)
   }

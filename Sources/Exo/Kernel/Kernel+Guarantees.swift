@@ -3,7 +3,8 @@ import ExoABI
 /// Guaranteed mappings, as in Aegis: a pinned page stays mapped as it is until whoever asked for it lets go, so that what
 /// the hardware or the exokernel needs there (an exception's frame, handler code, a ring) cannot fault.
 extension Kernel {
-  /// Pins or unpins pages at an environment's request. Each pinned page is one binding of its quota.
+  /// Pins or unpins pages at an environment's request. Each pinned page is one binding of its quota; to ask again for
+  /// one changes nothing.
   mutating func guarantee(
     _ address: GuestAddress, pages: Int, _ pinned: Bool, in id: EnvironmentID
   ) throws(Refusal) {
@@ -54,7 +55,8 @@ extension Kernel {
       guard let count = kernel.domains[domain.id]?.pinned[page] else { return }
       kernel.frames.unpin(frame)
       kernel.domains[domain.id]?.pinned[page] = count > 1 ? count - 1 : nil
-      if count == 1 {
+      // A huge page's entry keeps the mark for its other pages' sake; what refuses is the count.
+      if count == 1, !kernel.memory.entry(at: slot).isHuge {
         kernel.memory.updateEntry(at: slot) { PageTableEntry(bits: $0.bits & ~PageTableEntry.pinned) }
       }
     }
@@ -66,8 +68,8 @@ extension Kernel {
   ) {
     for page in 0..<pages {
       let at = address.advanced(byPages: page)
-      guard let slot = domain.shell.space.slot(of: at, in: memory),
-        let frame = frame(at: memory.entry(at: slot).address)
+      guard let (slot, _) = domain.shell.space.location(of: at, in: memory),
+        let frame = frame(at: domain.shell.space.entry(of: at, in: memory).address)
       else { continue }
       body(&self, at, slot, frame)
     }
@@ -81,10 +83,12 @@ extension Kernel {
       for _ in 0..<count { frames.unpin(frame) }
     }
     let vectors = domain.exceptionStacks.values.reduce(0) { $0 + $1.vectors.count }
-    releaseBindings(vectors + domain.guarantees.count, of: id)
+    releaseBindings(
+      vectors + domain.guarantees.count + (domain.eventBinding == nil ? 0 : 1), of: id)
     domains[id]?.pinned = [:]
     domains[id]?.guarantees = []
     domains[id]?.exceptionStacks = [:]
+    domains[id]?.eventBinding = nil
   }
 
   mutating func chargeBindings(_ count: Int, to id: EnvironmentID) throws(Refusal) {

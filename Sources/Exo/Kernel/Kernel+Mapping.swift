@@ -7,6 +7,8 @@ extension Kernel {
     _ frame: Frame, at address: GuestAddress, rights: Rights, granted: Rights, huge: Bool = false,
     in id: EnvironmentID
   ) throws(Refusal) {
+    // A walk through the window on the tables ends in a table: an entry made there would be the environment's own link.
+    guard AddressSpace.isUserRange(address, pages: 1) else { throw .invalid }
     try cleanse(address, in: id)
     // Room for the tables on the way.
     if frames.freeCount < 3 { reclaim() }

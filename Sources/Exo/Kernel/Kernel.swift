@@ -40,6 +40,11 @@ struct Kernel: ~Copyable {
   private(set) var faults: [String] = []
   mutating func logFault(_ text: String) { faults.append(text) }
 
+  /// Who owns each slot of each processor's slice vector.
+  var sliceOwners: [[EnvironmentID?]] = []
+  /// Slots that lost their owner; `Machine.withKernel` has their processors forget who ran in them.
+  var freedSlices: [(processor: Int, slots: Range<Int>)] = []
+
   /// Software-defined regions, by number.
   var regions: [UInt32: Region] = [:]
   private var lastRegion: UInt32 = 0
@@ -95,6 +100,7 @@ struct Domain {
   var lingering: [Frame] = []
   /// Bound vectors by interrupt stack slot, and each slot's top.
   var exceptionStacks: [Int: ExceptionStack] = [:]
+  var eventBinding: EventBinding?
   /// Pages with a guaranteed mapping, and how many bindings ask for it.
   var pinned: [GuestAddress: Int] = [:]
   /// Those of them that the environment itself asked for.

@@ -15,18 +15,19 @@ struct Shell: Sendable {
   let completion: Frame
   let trap: Frame
   let frameList: Frame
+  let events: Frame
   /// Second-level entries that held a huge page: KVM may still follow them to it (`Kernel+HugePages`).
   var tainted: Set<PhysicalAddress> = []
 
   /// Root and nucleus pages, kit, and three tables for each half of the address space.
-  static let framesNeeded = 14
+  static let framesNeeded = 15
 
   /// The kit's pages and what the environment may do with them.
   var kitPages: [(address: UInt64, frame: Frame, rights: Rights)] {
     [
       (exo_kit_start, start, .read), (exo_kit_submission, submission, [.read, .write]),
       (exo_kit_completion, completion, .read), (exo_kit_trap, trap, [.read, .write]),
-      (exo_kit_frames, frameList, .read),
+      (exo_kit_frames, frameList, .read), (exo_kit_events, events, .read),
     ]
   }
 }
@@ -47,7 +48,8 @@ extension Kernel {
     if !used.tainted.isEmpty { forgetTables() }
     let shell = shells.removeLast()
     shell.tables.initialize(in: memory)
-    for frame in [shell.start, shell.submission, shell.completion, shell.trap, shell.frameList] {
+    for frame in [shell.start, shell.submission, shell.completion, shell.trap, shell.frameList, shell.events]
+    {
       memory.zero(frame)
     }
     return shell
@@ -71,14 +73,14 @@ extension Kernel {
     }
     guard let root = one(.pageTable), let data = one(.nucleus), let idt = one(.nucleus),
       let start = one(.kit), let submission = one(.kit), let completion = one(.kit), let trap = one(.kit),
-      let frameList = one(.kit)
+      let frameList = one(.kit), let events = one(.kit)
     else {
       give(back: &frames)
       throw .noMemory
     }
     var shell = Shell(
       space: AddressSpace(root: root), tables: NucleusTables(data: data, idt: idt), start: start,
-      submission: submission, completion: completion, trap: trap, frameList: frameList)
+      submission: submission, completion: completion, trap: trap, frameList: frameList, events: events)
     shell.space.exposeTables(in: memory)
     let nucleus: [(UInt64, Frame, executable: Bool)] = [
       (exo_nucleus_text, nucleusText, true), (exo_nucleus_data, data, false), (exo_nucleus_idt, idt, false),

@@ -66,6 +66,8 @@ public final class Machine: Sendable {
       hardware = try Hardware(kvm: kvm, vm: vm)
       var kernel: Kernel
       do { kernel = try Kernel(memory: memory, hardware: hardware) } catch { throw error }
+      kernel.sliceOwners = Array(
+        repeating: Array(repeating: nil, count: SliceVector.count), count: count)
       kernel.publishMachine(clock: ClockBase(frequency: try Self.tscFrequency(hardware)))
       self.memory = memory
       self.service = service
@@ -183,7 +185,8 @@ public final class Machine: Sendable {
     let environment = Environment(
       id: id, name: "\(creator.name)/\(id.number)", image: creator.image, machine: self,
       processor: processors[number % processors.count], shell: shell, latch: latch,
-      console: Console(output: creator.consoleOutput), timeLimit: creator.remainingTime)
+      console: Console(output: creator.consoleOutput), timeLimit: creator.remainingTime,
+      creator: creator)
     lifecycle.withLock { $0.environments[id] = environment }
     service.add(environment)
     return (handle, environment)
@@ -210,11 +213,13 @@ public final class Machine: Sendable {
 
   /// The lock on authority and memory. Environments that lost their owner within it are ended after it.
   func withKernel<R, E: Error>(_ body: (inout Kernel) throws(E) -> R) throws(E) -> R {
-    let (result, orphans): (Result<R, E>, [EnvironmentID]) = kernel.withLock { kernel in
+    let (result, orphans, slices) = kernel.withLock { kernel in
       let result: Result<R, E>
       do throws(E) { result = .success(try body(&kernel)) } catch { result = .failure(error) }
-      return (result, kernel.takeOrphans())
+      defer { kernel.freedSlices.removeAll() }
+      return (result, kernel.takeOrphans(), kernel.freedSlices)
     }
+    for (processor, slots) in slices { processors[processor].bindSlices(slots, to: nil) }
     for id in orphans { environment(id)?.kill() }
     return try result.get()
   }

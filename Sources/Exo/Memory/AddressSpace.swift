@@ -12,7 +12,7 @@ struct AddressSpace: Sendable {
     tables = [root]
   }
 
-  /// User half, below the kit's end or within it, and canonical.
+  /// Whole pages of the user half that may have entries: above the floor, and clear of the window on the tables.
   static func isUserRange(_ address: GuestAddress, pages: Int) -> Bool {
     guard address.isPageAligned, pages > 0, UInt64(pages) <= userPages else { return false }
     let start = address.value

@@ -9,7 +9,8 @@ import Synchronization
 final class ExecutionLatch: Sendable {
   private let inGuest = Atomic<UInt32>(0)
   private let holders = Atomic<UInt32>(0)
-  /// How often the vCPU has left guest mode: a frame unmapped before is unseen after the next change.
+  /// How often the vCPU has left guest mode: a frame unmapped before is unseen after the next change. It counts before
+  /// `inGuest` falls.
   private let departures = Atomic<UInt64>(0)
 
   /// Brings the vCPU out of KVM_RUN if it is there. Set by the thread that runs it.
@@ -50,10 +51,13 @@ final class ExecutionLatch: Sendable {
   }
   func endHold() { holders.subtract(1, ordering: .sequentiallyConsistent) }
 
-  /// Makes the vCPU leave guest mode once, if it is in it.
+  /// Makes the vCPU leave guest mode once, if it is in it. That it may be back by now does not matter.
   func evict() {
+    let before = departures.load(ordering: .sequentiallyConsistent)
     var spins = 0
-    while inGuest.load(ordering: .sequentiallyConsistent) != 0 {
+    while inGuest.load(ordering: .sequentiallyConsistent) != 0,
+      departures.load(ordering: .sequentiallyConsistent) == before
+    {
       // A kick can be lost between the check of immediate_exit and guest entry only if it is never repeated.
       if spins % 20_000 == 0 { kick() }
       spins += 1

@@ -11,6 +11,7 @@ import Glibc
     let box = unsafe Unmanaged.passRetained(
       Body {
         unsafe name.withCString { unsafe _ = ckvm_name_thread($0) }
+        _ = ckvm_quiet_thread()
         body()
       })
     let result = unsafe pthread_create(

@@ -2,9 +2,10 @@ import CKVM
 import ExoABI
 import Synchronization
 
-/// One processor of the machine: a host thread that runs the vCPUs of the environments assigned to it, in turn.
+/// One processor of the machine: a host thread that runs the vCPUs of the environments assigned to it.
 ///
-/// It sleeps when none can run. A slice is only timed while another environment waits for the processor.
+/// Its slice vector says whose turn it is; time that no owner of a slot can use goes to the others in turn. It sleeps when
+/// none can run. A slice is only timed while another environment waits for the processor.
 final class Processor: Sendable {
   /// The host processor it is pinned to, if the host has one to spare for it.
   let hostProcessor: Int?
@@ -13,11 +14,18 @@ final class Processor: Sendable {
   private let parker = Parker()
   private let thread = Mutex<HostThread?>(nil)
 
-  /// How long an environment runs while others wait.
-  static let slice: UInt64 = 10_000_000
+  /// Nanoseconds that an environment without slots runs while others wait.
+  static let turn: UInt64 = 10_000_000
+  /// Nanoseconds that an environment which is told of the end of its slice has to put things in order.
+  static let grace: UInt64 = 1_000_000
 
   private struct Queue {
     var runnable: [Environment] = []
+    var slices = SliceVector()
+    /// Who was given the rest of a slice, and how long that is.
+    var donee: (environment: EnvironmentID, length: UInt64)?
+    /// Of the environment in possession of the processor.
+    var running: ExecutionLatch?
     var isStopping = false
   }
 
@@ -43,283 +51,61 @@ final class Processor: Sendable {
     thread.withLock { $0 }?.join()
   }
 
+  // --- the slice vector
+
+  /// Binds slots to an environment of this processor, or to nobody.
+  func bindSlices(_ slots: Range<Int>, to environment: EnvironmentID?) {
+    queue.withLock { $0.slices.bind(slots, to: environment) }
+  }
+
   // --- the run queue
 
   func enqueue(_ environment: Environment) {
-    queue.withLock { $0.runnable.append(environment) }
+    let running = queue.withLock { queue in
+      queue.runnable.append(environment)
+      // Whoever runs with nobody waiting runs untimed, and may never leave guest mode by itself.
+      return queue.runnable.count == 1 ? queue.running : nil
+    }
     parker.notify()
+    running?.kick()
   }
+  /// Gives the processor to an environment, or to none.
+  func run(_ latch: ExecutionLatch?) { queue.withLock { $0.running = latch } }
 
-  /// The next environment to run; nil to sleep, or, when stopping, to end.
-  fileprivate func next() -> Environment? {
-    queue.withLock { $0.runnable.isEmpty ? nil : $0.runnable.removeFirst() }
-  }
-  fileprivate var hasOthers: Bool { queue.withLock { !$0.runnable.isEmpty } }
-  fileprivate var isStopping: Bool { queue.withLock { $0.isStopping } }
-  fileprivate var ticket: UInt32 { parker.ticket }
-  fileprivate func sleep(_ ticket: UInt32) { parker.wait(ticket) }
-
-  // --- sleeping environments
-
-  /// Called by whoever posted a completion.
-  func completionPosted(_ environment: Environment) {
-    if environment.isWaiting.load(ordering: .sequentiallyConsistent) { wake(environment) }
-  }
-
-  /// Makes an environment runnable if it sleeps and has a reason to wake.
-  func wake(_ environment: Environment) {
-    let wakes = environment.scheduling.withLock {
-      // One that never started, or is stopped, has no vCPU to end it on: its processor takes it to finish it.
-      let ends = environment.endRequested.load(ordering: .sequentiallyConsistent)
-      if ends, $0.state == .created || $0.state == .stopped {
-        $0.state = .runnable
-        return true
+  /// The next environment to run, and for how long if others wait; nil to sleep, or, when stopping, to end.
+  func next() -> (environment: Environment, length: UInt64)? {
+    queue.withLock { queue in
+      func take(_ id: EnvironmentID, _ length: UInt64) -> (Environment, UInt64)? {
+        guard let index = queue.runnable.firstIndex(where: { $0.id == id }) else { return nil }
+        return (queue.runnable.remove(at: index), length)
       }
-      guard $0.state == .waiting,
-        environment.isPosted($0.awaited) || ends
-      else { return false }
-      $0.state = .runnable
-      environment.isWaiting.store(false, ordering: .sequentiallyConsistent)
-      return true
-    }
-    if wakes { enqueue(environment) }
-  }
-
-  /// Starts an environment that was created or stopped. False if it is neither.
-  func begin(_ environment: Environment, at entryPoint: EntryPoint?) -> Bool {
-    let begins = environment.scheduling.withLock {
-      if let entryPoint {
-        guard $0.state == .created else { return false }
-        $0.entryPoint = entryPoint
-      } else {
-        // A stop that has not been heeded yet is taken back.
-        if $0.stopRequested {
-          $0.stopRequested = false
-          return $0.state == .runnable || $0.state == .waiting
-        }
-        guard $0.state == .stopped else { return false }
+      if let donee = queue.donee {
+        queue.donee = nil
+        if let taken = take(donee.environment, donee.length) { return taken }
       }
-      $0.state = .runnable
-      return true
-    }
-    if begins { enqueue(environment) }
-    return begins
-  }
-
-  /// Has the environment out of guest mode until `begin`. False if it does not run.
-  func halt(_ environment: Environment) -> Bool {
-    let halts = environment.scheduling.withLock {
-      guard $0.state == .runnable || $0.state == .waiting else { return false }
-      $0.stopRequested = true
-      return true
-    }
-    if halts { environment.latch.evict() }
-    return halts
-  }
-
-  /// Whether a stop was asked for: the environment is then stopped.
-  fileprivate func letsGo(of environment: Environment) -> Bool {
-    environment.scheduling.withLock {
-      guard $0.stopRequested else { return false }
-      $0.stopRequested = false
-      $0.state = .stopped
-      return true
-    }
-  }
-
-  /// Puts an environment to sleep until the completion is posted. False if it has been, so that it may go on.
-  fileprivate func putToSleep(_ environment: Environment, until completion: UInt32) -> Bool {
-    environment.scheduling.withLock {
-      environment.sleepNumber.add(1, ordering: .releasing)
-      environment.isWaiting.store(true, ordering: .sequentiallyConsistent)
-      if environment.isPosted(completion) || environment.endRequested.load(ordering: .sequentiallyConsistent)
-      {
-        environment.isWaiting.store(false, ordering: .sequentiallyConsistent)
-        return false
+      guard !queue.runnable.isEmpty else { return nil }
+      if !queue.slices.isEmpty {
+        let able = Set(queue.runnable.map(\.id))
+        if let (owner, length) = queue.slices.next({ able.contains($0) }) { return take(owner, length) }
       }
-      $0.state = .waiting
-      $0.awaited = completion
-      return true
-    }
-  }
-}
-
-/// What the processor's thread alone touches.
-private final class ProcessorLoop {
-  private let processor: Processor
-  private let hardware: Hardware
-  /// The vCPUs in use, by environment, and those free for the next.
-  private var active: [EnvironmentID: VCPUBox] = [:]
-  private var pool: [VCPUBox] = []
-  private let timer: CInt
-
-  private final class VCPUBox {
-    let vcpu: VCPU
-    /// Whether an environment has run on it.
-    var isUsed = false
-    init(_ vcpu: consuming VCPU) { self.vcpu = vcpu }
-  }
-  private enum Step { case again, asleep, ended }
-
-  init(processor: Processor, hardware: Hardware) {
-    self.processor = processor
-    self.hardware = hardware
-    timer = ckvm_timer_create()
-  }
-  deinit { if timer >= 0 { _ = ckvm_timer_delete(timer) } }
-
-  func run() {
-    // Made while the first environment is being built.
-    if let vcpu = try? hardware.newVCPU() {
-      vcpu.alignClock()
-      pool.append(VCPUBox(vcpu))
-    }
-    while true {
-      let ticket = processor.ticket
-      if let environment = processor.next() {
-        run(environment)
-      } else if processor.isStopping {
-        return
-      } else {
-        processor.sleep(ticket)
-      }
+      return (queue.runnable.removeFirst(), Self.turn)
     }
   }
 
-  /// Runs an environment until it sleeps, ends, or its slice is over while others wait.
-  private func run(_ environment: Environment) {
-    do throws(HostError) {
-      if environment.endRequested.load(ordering: .sequentiallyConsistent) {
-        finish(environment)
-        return
-      }
-      let box = try vcpu(for: environment)
-      environment.machine.service.refresh(environment)
-      var timed = false
-      defer { if timed { _ = ckvm_timer_set(timer, 0) } }
-      while true {
-        if environment.endRequested.load(ordering: .sequentiallyConsistent) {
-          finish(environment)
-          return
-        }
-        if processor.letsGo(of: environment) { return }
-        if !timed, processor.hasOthers {
-          timed = true
-          _ = ckvm_timer_set(timer, Processor.slice)
-        }
-        let before = ckvm_monotonic()
-        environment.latch.enter()
-        let exit: VCPUExit
-        do throws(HostError) { exit = try box.vcpu.enter() } catch {
-          environment.latch.leave()
-          throw error
-        }
-        environment.latch.leave()
-        let spent = ckvm_monotonic() &- before
-        environment.statistics.update {
-          $0.guestNanoseconds += spent
-          $0.exits += 1
-        }
-        switch handle(exit, of: environment, box.vcpu) {
-        case .asleep: return
-        case .ended: continue  // the end is requested: the check above finishes it
-        case .again: break
-        }
-        if exit == .interrupted, timed, processor.hasOthers {
-          processor.enqueue(environment)
-          return
-        }
-      }
-    } catch {
-      environment.requestEnd(.hostFailure(error))
-      finish(environment)
-    }
+  /// Gives the rest of a slice to an environment of this processor: it runs next if it can.
+  func donate(_ length: UInt64, to environment: EnvironmentID) {
+    queue.withLock { $0.donee = (environment, length) }
   }
 
-  private func handle(_ exit: VCPUExit, of environment: Environment, _ vcpu: borrowing VCPU) -> Step {
-    switch exit {
-    case .interrupted: return .again
-    case .mmio(let address, let value, 4, true) where address & ~0xfff == Kernel.doorbell.value:
-      switch Int32(address & 0xfff) {
-      case EXO_DOORBELL_WAKE:
-        // Before the service has bound it.
-        environment.machine.service.notify()
-        return .again
-      case EXO_DOORBELL_SERVE:
-        environment.serveRing()
-        environment.advanceConsole()
-        if environment.consolePending.load(ordering: .relaxed) { environment.machine.service.notify() }
-        return .again
-      case EXO_DOORBELL_WAIT:
-        let slept = processor.putToSleep(environment, until: UInt32(truncatingIfNeeded: value))
-        return slept ? .asleep : .again
-      default: break
-      }
-      environment.requestEnd(.misused(.deviceAccess(address: address, length: 4, isWrite: true)))
-    case .mmio(let address, _, let length, let isWrite):
-      environment.requestEnd(
-        .misused(.deviceAccess(address: address, length: length, isWrite: isWrite)))
-    case .io(port: UInt16(EXO_NUCLEUS_PORT)):
-      switch NucleusText.report(instructionPointer: vcpu.registers.rip) {
-      case .exception(let vector): environment.requestEnd(.faulted(report(vector, of: environment, vcpu)))
-      case .systemCall: environment.requestEnd(.misused(.systemCallInstruction))
-      case .probe, nil: environment.requestEnd(.misused(.unexpectedExit(reason: 2)))
-      }
-    case .io: environment.requestEnd(.misused(.unexpectedExit(reason: 2)))
-    case .halt: environment.requestEnd(.misused(.unexpectedExit(reason: 5)))
-    case .shutdown: environment.requestEnd(.misused(.shutdown))
-    case .internalError(let code): environment.requestEnd(.misused(.emulation(code: code)))
-    case .other(let reason): environment.requestEnd(.misused(.unexpectedExit(reason: reason)))
-    }
-    return .ended
+  /// Notes that an environment ran beyond its slice.
+  func charge(_ nanoseconds: UInt64, to environment: EnvironmentID) {
+    queue.withLock { $0.slices.charge(nanoseconds, to: environment) }
   }
-
-  private func report(
-    _ vector: ExceptionVector, of environment: Environment, _ vcpu: borrowing VCPU
-  ) -> FaultReport {
-    let own = vector.stackSlot == Int(EXO_IST_DOUBLE_FAULT)
-    let (general, system) = (vcpu.registers, vcpu.systemRegisters)
-    return environment.machine.withKernel { kernel in
-      FaultReport(
-        vector: vector, general: general, system: system, trap: environment.trap,
-        stackTop: Int(own ? EXO_TRAP_DOUBLE_FAULT_TOP : EXO_TRAP_NUCLEUS_TOP),
-        space: kernel.domains[environment.id]?.shell.space ?? AddressSpace(root: environment.trap),
-        memory: kernel.memory)
-    }
+  func forget(_ environment: EnvironmentID) {
+    queue.withLock { $0.slices.remove(environment) }
   }
-
-  // --- vCPUs
-
-  /// The environment's vCPU, set up at its entry when it runs for the first time.
-  private func vcpu(for environment: Environment) throws(HostError) -> VCPUBox {
-    if let box = active[environment.id] { return box }
-    let began = ckvm_monotonic()
-    let box: VCPUBox
-    if let pooled = pool.popLast() {
-      box = pooled
-      if box.isUsed { try box.vcpu.clearState() }
-    } else {
-      box = VCPUBox(try hardware.newVCPU())
-      box.vcpu.alignClock()
-    }
-    try hardware.prepare(box.vcpu, root: environment.root)
-    try box.vcpu.setModelRegisters(xcr0: hardware.control.xcr0)
-    box.vcpu.reset(
-      root: environment.root, at: environment.scheduling.withLock { $0.entryPoint } ?? .nowhere,
-      control: hardware.control)
-    box.isUsed = true
-    active[environment.id] = box
-    environment.latch.setKicker(box.vcpu.kicker)
-    let spent = ckvm_monotonic() &- began
-    environment.statistics.update { $0.startup.append(("vcpu", spent)) }
-    return box
-  }
-
-  /// Breaks the environment's bindings; its vCPU, which has left guest mode for good, is free for another.
-  private func finish(_ environment: Environment) {
-    environment.latch.setKicker(nil)
-    if let box = active.removeValue(forKey: environment.id) { pool.append(box) }
-    environment.machine.retire(environment)
-    environment.finish()
-  }
+  var hasOthers: Bool { queue.withLock { !$0.runnable.isEmpty } }
+  var isStopping: Bool { queue.withLock { $0.isStopping } }
+  var ticket: UInt32 { parker.ticket }
+  func sleep(_ ticket: UInt32) { parker.wait(ticket) }
 }

@@ -135,12 +135,24 @@ struct ControlState: Hashable, Sendable {
   /// Makes the guest's time-stamp counter the host's. Where KVM refuses, it is so already.
   func alignClock() { _ = ckvm_set_tsc_offset(descriptor.number, 0) }
 
+  /// Completes what the last exit left half done: KVM finishes a device read at the next entry, and would put what was
+  /// read, and the old instruction pointer, into the registers of whoever is there by then.
+  private func completeExit() throws(HostError) {
+    // An access of 16 bytes, or across pages, has several parts.
+    for _ in 0..<16 {
+      unsafe ckvm_set_immediate_exit(run, 1)
+      let result = ckvm_run(descriptor.number)
+      unsafe ckvm_set_immediate_exit(run, 0)
+      if result == -EINTR { return }
+      if result < 0 { throw HostError("KVM_RUN", result) }
+    }
+    throw HostError("completing an exit", -EIO)
+  }
+
   /// Readies a used vCPU for another environment: what its last exit left half done is finished without entering the
   /// guest; then vector, x87 and MXCSR state are as after reset, no event is pending and no debug register set.
   func clearState() throws(HostError) {
-    unsafe ckvm_set_immediate_exit(run, 1)
-    _ = ckvm_run(descriptor.number)
-    unsafe ckvm_set_immediate_exit(run, 0)
+    try completeExit()
     var state = kvm_xsave()
     // x87 control word 0x037f in bytes 0..1, MXCSR 0x1f80 in bytes 24..27; an XSTATE_BV of 0 says the rest is initial.
     state.region.0 = 0x037f
@@ -196,6 +208,23 @@ struct ControlState: Hashable, Sendable {
   var registers: kvm_regs { unsafe ckvm_sync_registers(run).pointee }
   /// System registers as of the last exit.
   var systemRegisters: kvm_sregs { unsafe ckvm_sync_system_registers(run).pointee }
+  /// What the hardware would push for an interrupt now: RIP, CS, RFLAGS, RSP, SS. Nil in the nucleus, which is not to be
+  /// interrupted.
+  var interruptedFrame: [UInt64]? {
+    let (general, system) = (registers, systemRegisters)
+    guard system.cs.selector & 3 == 3 else { return nil }
+    return [
+      general.rip, UInt64(system.cs.selector), general.rflags, general.rsp, UInt64(system.ss.selector),
+    ]
+  }
+  /// Has it go on at `handler` with `stack`, as an interrupt through a trap gate would.
+  func divert(to handler: GuestAddress, stack: GuestAddress) {
+    unsafe ckvm_sync_registers(run).pointee.rip = handler.value
+    unsafe ckvm_sync_registers(run).pointee.rsp = stack.value
+    // TF, NT and RF go; AC and the rest stay as the hardware leaves them.
+    unsafe ckvm_sync_registers(run).pointee.rflags &= ~(1 << 8 | 1 << 14 | 1 << 16)
+    unsafe ckvm_sync_dirty(run, 1)
+  }
   func readTSCFrequency() -> Int? {
     let khz = ckvm_tsc_khz(descriptor.number)
     return khz > 0 ? Int(khz) : nil

@@ -41,6 +41,7 @@
 #define EXO_KIT_TRAP (EXO_KIT_BASE + 0x4000)        // stacks of the nucleus's own gates, pinned
 #define EXO_KIT_DOORBELL (EXO_KIT_BASE + 0x5000)    // device page, see EXO_DOORBELL_*
 #define EXO_KIT_FRAMES (EXO_KIT_BASE + 0x6000)      // read-only: struct exo_frame_list
+#define EXO_KIT_EVENTS (EXO_KIT_BASE + 0x7000)      // read-only: struct exo_events
 #define EXO_KIT_ARGUMENTS (EXO_KIT_BASE + 0x10000)  // read-only argument and environment strings
 #define EXO_KIT_ARGUMENT_PAGES 64
 #define EXO_KIT_END (EXO_KIT_BASE + 0x100000)
@@ -65,6 +66,7 @@
 #define EXO_IST_FAULT 4
 #define EXO_IST_DEBUG 5
 #define EXO_IST_EVENT 6
+#define EXO_CONTROL_OFFSET 0  // struct exo_control within the trap page, below the nucleus's stack
 #define EXO_TRAP_NUCLEUS_TOP 0x800
 #define EXO_TRAP_DOUBLE_FAULT_TOP 0x1000
 #define EXO_EXCEPTION_PUSH 64  // most a delivery stores below a stack's top: frame, error code, address
@@ -86,7 +88,19 @@
 // The doorbell page. Every other access to it is misuse.
 #define EXO_DOORBELL_WAKE 0    // 4-byte store: wakes a sleeping service thread without leaving the kernel
 #define EXO_DOORBELL_SERVE 8   // 4-byte store: leaves the guest; its own processor serves the ring
-#define EXO_DOORBELL_WAIT 16   // 4-byte store of a completion number: sleep until it has been posted
+#define EXO_DOORBELL_WAIT 16   // 4-byte store of a completion number: sleep until it, or an event, has been posted
+#define EXO_DOORBELL_YIELD 24  // 8-byte store: end the slice; to the environment of this capability, or 0
+
+// Events. Bits of event_bind's set and values of exo_event.kind.
+#define EXO_EVENT_SLICE_END 0    // value: nanoseconds of grace
+#define EXO_EVENT_REVOCATION 1   // data: kind of resource; value: how much is asked back
+#define EXO_EVENT_CHILD_ENDED 2  // data: its number
+#define EXO_EVENT_MESSAGE 3      // data: the poster's number; value: what it said
+#define EXO_EVENT_TIMER 4        // value: the time that was set
+#define EXO_EVENT_VECTOR 32  // what a LibOS's common entry may call it; no gate of the processor has it
+#define EXO_EVENT_KINDS 5
+#define EXO_EVENT_CAPACITY 126
+#define EXO_EVENT_RING_OFFSET 64
 
 // Who serves the ring now (exo_status.service), written by the exokernel only.
 #define EXO_SERVICE_POLLED 0  // a service thread is polling: nothing to do after a submission
@@ -194,6 +208,7 @@ struct exo_start {
   uint64_t frame_limit;   // most frames this environment may hold
   uint64_t image_end;     // first address past the image
   uint64_t frame_list, tables;  // EXO_KIT_FRAMES, EXO_KIT_TABLES
+  uint64_t events, control;     // struct exo_events, struct exo_control
 };
 
 // The line an environment reads after each submission. Written by the exokernel.
@@ -208,6 +223,25 @@ struct exo_page_operation {
   uint64_t address;
   uint32_t pages, rights;
   uint64_t capability, first;
+};
+
+// Written by the environment. While `mask` is not 0 no event handler is entered; it is set as one is. `events_consumed`
+// is how many events have been taken from the ring.
+struct exo_control {
+  uint32_t mask, events_consumed;
+};
+
+// One event. `sequence` counts from 1 and is stored last; event n is in slot (n - 1) % EXO_EVENT_CAPACITY.
+struct exo_event {
+  uint32_t kind, data;
+  uint64_t value;
+  uint64_t time;  // nanoseconds of the monotonic clock
+  uint32_t reserved, sequence;
+};
+struct exo_events {
+  uint32_t posted, lost;
+  uint32_t reserved[14];
+  struct exo_event ring[EXO_EVENT_CAPACITY];
 };
 
 // The frames an environment owns, as runs in no order. Complete unless `truncated`.
@@ -240,6 +274,9 @@ _Static_assert(offsetof(struct exo_completion, sequence) == 60, "polled word end
 _Static_assert(sizeof(struct exo_page_operation) * EXO_VECTOR_LIMIT == EXO_PAGE_SIZE, "a vector is at most a page");
 _Static_assert(EXO_RING_CAPACITY * 64 == EXO_PAGE_SIZE, "a ring is one page");
 _Static_assert(sizeof(struct exo_start) <= EXO_STATUS_OFFSET, "start and status share a page");
+_Static_assert(sizeof(struct exo_event) == 32, "two events to a cache line");
+_Static_assert(sizeof(struct exo_events) == EXO_PAGE_SIZE, "the event ring is one page");
+_Static_assert(offsetof(struct exo_events, ring) == EXO_EVENT_RING_OFFSET, "event ring layout");
 _Static_assert(sizeof(struct exo_frame_list) == EXO_PAGE_SIZE, "the frame list is one page");
 _Static_assert(EXO_KIT_TABLES == (uint64_t)EXO_KIT_TABLES_SLOT << 39, "self link: whole slot");
 _Static_assert(EXO_KIT_TABLES_LEVEL1 == (EXO_KIT_TABLES | (uint64_t)EXO_KIT_TABLES_SLOT << 30), "self link: twice");
@@ -251,7 +288,7 @@ _Static_assert(EXO_TRAP_DOUBLE_FAULT_TOP == EXO_PAGE_SIZE, "trap page layout");
 static const uint64_t exo_kit_start = EXO_KIT_START, exo_kit_machine = EXO_KIT_MACHINE,
                       exo_kit_submission = EXO_KIT_SUBMISSION, exo_kit_completion = EXO_KIT_COMPLETION,
                       exo_kit_trap = EXO_KIT_TRAP, exo_kit_doorbell = EXO_KIT_DOORBELL,
-                      exo_kit_frames = EXO_KIT_FRAMES, exo_kit_tables = EXO_KIT_TABLES,
+                      exo_kit_frames = EXO_KIT_FRAMES, exo_kit_events = EXO_KIT_EVENTS, exo_kit_tables = EXO_KIT_TABLES,
                       exo_kit_tables_end = EXO_KIT_TABLES_END, exo_kit_arguments = EXO_KIT_ARGUMENTS, exo_kit_end = EXO_KIT_END,
                       exo_stack_top = EXO_STACK_TOP, exo_nucleus_base = EXO_NUCLEUS_BASE,
                       exo_nucleus_text = EXO_NUCLEUS_TEXT, exo_nucleus_data = EXO_NUCLEUS_DATA,

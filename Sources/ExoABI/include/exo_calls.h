@@ -47,7 +47,15 @@
   X(28, region_create, "size in bytes, address of a rule, its length in bytes", "capability",                    \
     "EINVAL EFAULT EDQUOT")                                                                                     \
   X(29, region_access, "capability, 0 read or 1 write, offset, address, length", "0",                            \
-    "EBADF EPERM ESTALE EINVAL EFAULT ERANGE ENOENT")
+    "EBADF EPERM ESTALE EINVAL EFAULT ERANGE ENOENT")                                                           \
+  X(30, event_bind, "handler, or 0 to unbind, stack top, set of kinds", "0",                                     \
+    "EINVAL EFAULT EPERM EBUSY EDQUOT ENOENT")                                                                  \
+  X(31, event_post, "environment, value", "0", "EBADF EPERM ESTALE ENOENT ENOSPC")                               \
+  X(32, timer_set, "nanoseconds of the monotonic clock, or 0 for none", "0", "")                                 \
+  X(33, slices_allocate, "processor, slot or ANY, count", "capability; values: first slot, slots",                \
+    "EINVAL EBUSY ENOSPC EDQUOT")                                                                               \
+  X(34, slices_bind, "capability, first slot within it, slots, environment or 0 for oneself", "0",               \
+    "EBADF EPERM ESTALE ERANGE EINVAL")
 
 #ifndef __ASSEMBLER__
 #define EXO_CALL_ENUM(number, name, arguments, result, errors) EXO_CALL_##name = number,

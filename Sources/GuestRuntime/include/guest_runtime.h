@@ -40,7 +40,10 @@ _Static_assert(sizeof(struct exo_exception_frame) == 704, "exceptions.S");
 // A LibOS that uses the entries of exceptions.S gives this.
 void exo_guest_exception(struct exo_exception_frame *_Nonnull frame);
 
-// Stacks of the three classes of exceptions, in the order page fault, fault, debug.
+// Entry for events that leads to exo_guest_exception with EXO_EVENT_VECTOR, and takes note of where its pages are.
+uint64_t exo_event_entry(const struct exo_start *_Nonnull start);
+
+// Stacks of the three classes of exceptions, in the order page fault, fault, debug; then that of events.
 #define EXO_EXCEPTION_STACK_SIZE 16384
 uint64_t exo_exception_stack_top(uint32_t index);
 // Address of the entry of a vector that leads to exo_guest_exception; zero where none can be bound.
@@ -69,6 +72,20 @@ static inline uint64_t exo_ticks(void) { return __builtin_ia32_rdtsc(); }
 // The doorbell page takes 4-byte stores only: volatile keeps each a single one, in order.
 static inline void exo_ring_doorbell(uint64_t page, uint32_t offset, uint32_t value) {
   *(volatile uint32_t *)(page + offset) = value;
+}
+
+// Words that another processor or the exokernel reads or writes at any time.
+static inline uint32_t exo_load32(uint64_t address) {
+  return __atomic_load_n((const uint32_t *)address, __ATOMIC_SEQ_CST);
+}
+static inline void exo_store32(uint64_t address, uint32_t value) {
+  __atomic_store_n((uint32_t *)address, value, __ATOMIC_SEQ_CST);
+}
+
+// The same value, of which the compiler knows nothing, nor of any memory after it: for what a handler may change.
+static inline int64_t exo_opaque(int64_t value) {
+  __asm__ volatile("" : "+r"(value) : : "memory");
+  return value;
 }
 
 // The instruction that every Swift trap ends in: the exokernel reports it with the registers.

@@ -63,6 +63,7 @@
 
     static func dispatch(_ frame: UnsafeMutablePointer<ExceptionFrame>) {
       let number = frame.pointee.vector
+      if number == UInt64(EXO_EVENT_VECTOR) { return Events.dispatch() }
       guard let vector = ExceptionVector(rawValue: UInt8(truncatingIfNeeded: number)),
         let handler = handlers?[Int(number)]
       else { panic("exception without a handler") }

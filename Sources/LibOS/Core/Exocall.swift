@@ -6,7 +6,10 @@
     /// Makes a call and turns a negative result into an error.
     @inline(__always)
     static func make(_ request: RingRequest) throws(ExocallError) -> RingAnswer {
-      guard let answer = machineRing.call(request) else { throw .tryAgain }
+      // A handler that makes calls must not find the ring half way through one.
+      guard
+        let answer = Events.isBound ? Events.masked({ machineRing.call(request) }) : machineRing.call(request)
+      else { throw .tryAgain }
       if answer.result < 0 { throw ExocallError(number: Int32(truncatingIfNeeded: -answer.result)) }
       return answer
     }

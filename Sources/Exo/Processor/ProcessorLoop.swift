@@ -1,0 +1,252 @@
+import CKVM
+import ExoABI
+
+/// What the processor's thread alone touches.
+final class ProcessorLoop {
+  private let processor: Processor
+  private let hardware: Hardware
+  /// The vCPUs in use, by environment, and those free for the next.
+  private var active: [EnvironmentID: VCPUBox] = [:]
+  private var pool: [VCPUBox] = []
+  private let timer: CInt
+
+  private final class VCPUBox {
+    let vcpu: VCPU
+    /// Whether an environment has run on it.
+    var isUsed = false
+    init(_ vcpu: consuming VCPU) { self.vcpu = vcpu }
+  }
+  private enum Step {
+    case again, asleep, ended
+    /// The rest of the slice is given up, perhaps to somebody.
+    case yielded(to: EnvironmentID?)
+  }
+
+  /// One environment's time on the processor.
+  private struct Slice {
+    let ends: UInt64
+    /// When the grace ends that it was given to put things in order, once it has been told.
+    var graceEnds: UInt64?
+    var isTimed = false
+    func left(at now: UInt64) -> UInt64 { ends > now ? ends - now : 0 }
+    func overrun(at now: UInt64) -> UInt64 { now > ends ? now - ends : 0 }
+  }
+  /// How soon to look again at a vCPU that could not be interrupted.
+  private static let retry: UInt64 = 50_000
+
+  init(processor: Processor, hardware: Hardware) {
+    self.processor = processor
+    self.hardware = hardware
+    timer = ckvm_timer_create()
+  }
+  deinit { if timer >= 0 { _ = ckvm_timer_delete(timer) } }
+
+  func run() {
+    // Made while the first environment is being built.
+    if let vcpu = try? hardware.newVCPU() {
+      vcpu.alignClock()
+      pool.append(VCPUBox(vcpu))
+    }
+    while true {
+      let ticket = processor.ticket
+      if let (environment, length) = processor.next() {
+        run(environment, for: length)
+      } else if processor.isStopping {
+        return
+      } else {
+        processor.sleep(ticket)
+      }
+    }
+  }
+
+  /// Runs an environment until it sleeps, ends, yields, or its slice is over while others wait.
+  private func run(_ environment: Environment, for length: UInt64) {
+    processor.run(environment.latch)
+    var staysRunnable = false
+    defer {
+      processor.run(nil)
+      if staysRunnable { processor.enqueue(environment) }
+    }
+    do throws(HostError) {
+      if environment.endRequested.load(ordering: .sequentiallyConsistent) {
+        finish(environment)
+        return
+      }
+      let box = try vcpu(for: environment)
+      environment.machine.service.refresh(environment)
+      var slice = Slice(ends: ckvm_monotonic() &+ length)
+      defer { if slice.isTimed { setTimer(0) } }
+      while true {
+        if environment.endRequested.load(ordering: .sequentiallyConsistent) {
+          finish(environment)
+          return
+        }
+        if processor.letsGo(of: environment) { return }
+        if !slice.isTimed, processor.hasOthers {
+          slice.isTimed = true
+          setTimer(max(slice.left(at: ckvm_monotonic()), Self.retry))
+        }
+        if environment.deliverEvents(box.vcpu) {
+          slice.isTimed = true
+          setTimer(Self.retry)
+        }
+        let exit = try enter(environment, box.vcpu)
+        switch handle(exit, of: environment, box.vcpu) {
+        case .asleep: return
+        case .ended: continue  // the end is requested: the check above finishes it
+        case .again: break
+        case .yielded(let target):
+          let now = ckvm_monotonic()
+          processor.charge(slice.overrun(at: now), to: environment.id)
+          if let target, target != environment.id { processor.donate(slice.left(at: now), to: target) }
+          staysRunnable = true
+          return
+        }
+        if slice.isTimed, isOver(&slice, of: environment) {
+          staysRunnable = true
+          return
+        }
+      }
+    } catch {
+      environment.requestEnd(.hostFailure(error))
+      finish(environment)
+    }
+  }
+
+  private func setTimer(_ nanoseconds: UInt64) { _ = ckvm_timer_set(timer, nanoseconds) }
+
+  /// One stay in guest mode.
+  private func enter(_ environment: Environment, _ vcpu: borrowing VCPU) throws(HostError) -> VCPUExit {
+    let before = ckvm_monotonic()
+    environment.latch.enter()
+    defer { environment.latch.leave() }
+    let exit = try vcpu.enter()
+    let spent = ckvm_monotonic() &- before
+    environment.statistics.update {
+      $0.guestNanoseconds += spent
+      $0.exits += 1
+    }
+    return exit
+  }
+
+  /// Whether the slice is over and somebody waits. An environment that asked for it is told first, and has its grace;
+  /// what it runs beyond the slice is taken off its next ones.
+  private func isOver(_ slice: inout Slice, of environment: Environment) -> Bool {
+    let now = ckvm_monotonic()
+    guard slice.left(at: now) == 0 else { return false }
+    guard processor.hasOthers else {
+      // Nobody to make room for: timed again when somebody comes.
+      slice.isTimed = false
+      slice.graceEnds = nil
+      setTimer(0)
+      return false
+    }
+    if let graceEnds = slice.graceEnds {
+      guard now >= graceEnds else { return false }
+    } else if environment.isTold(of: .sliceEnd) {
+      slice.graceEnds = now &+ Processor.grace
+      environment.post(Event(kind: .sliceEnd, value: Processor.grace))
+      setTimer(Processor.grace)
+      return false
+    }
+    processor.charge(slice.overrun(at: now), to: environment.id)
+    return true
+  }
+
+  private func handle(_ exit: VCPUExit, of environment: Environment, _ vcpu: borrowing VCPU) -> Step {
+    switch exit {
+    case .interrupted: return .again
+    case .mmio(let address, let value, 4, true) where address & ~0xfff == Kernel.doorbell.value:
+      switch Int32(address & 0xfff) {
+      case EXO_DOORBELL_WAKE:
+        // Before the service has bound it.
+        environment.machine.service.notify()
+        return .again
+      case EXO_DOORBELL_SERVE:
+        environment.serveRing()
+        environment.advanceConsole()
+        if environment.consolePending.load(ordering: .relaxed) { environment.machine.service.notify() }
+        environment.lookForEvents()
+        return .again
+      case EXO_DOORBELL_WAIT:
+        let slept = processor.putToSleep(environment, until: UInt32(truncatingIfNeeded: value))
+        return slept ? .asleep : .again
+      default: break
+      }
+      environment.requestEnd(.misused(.deviceAccess(address: address, length: 4, isWrite: true)))
+    case .mmio(Kernel.doorbell.value + UInt64(EXO_DOORBELL_YIELD), let value, 8, true):
+      let handle = CapabilityHandle(rawValue: value)
+      guard value != 0 else { return .yielded(to: nil) }
+      // A handle that names nobody yields to nobody.
+      let target = environment.machine.withKernel { kernel in
+        try? kernel.environment(handle, needing: [], in: environment.id)
+      }
+      return .yielded(to: target)
+    case .mmio(let address, _, let length, let isWrite):
+      environment.requestEnd(
+        .misused(.deviceAccess(address: address, length: length, isWrite: isWrite)))
+    case .io(port: UInt16(EXO_NUCLEUS_PORT)):
+      switch NucleusText.report(instructionPointer: vcpu.registers.rip) {
+      case .exception(let vector): environment.requestEnd(.faulted(report(vector, of: environment, vcpu)))
+      case .systemCall: environment.requestEnd(.misused(.systemCallInstruction))
+      case .probe, nil: environment.requestEnd(.misused(.unexpectedExit(reason: 2)))
+      }
+    case .io: environment.requestEnd(.misused(.unexpectedExit(reason: 2)))
+    case .halt: environment.requestEnd(.misused(.unexpectedExit(reason: 5)))
+    case .shutdown: environment.requestEnd(.misused(.shutdown))
+    case .internalError(let code): environment.requestEnd(.misused(.emulation(code: code)))
+    case .other(let reason): environment.requestEnd(.misused(.unexpectedExit(reason: reason)))
+    }
+    return .ended
+  }
+
+  private func report(
+    _ vector: ExceptionVector, of environment: Environment, _ vcpu: borrowing VCPU
+  ) -> FaultReport {
+    let own = vector.stackSlot == Int(EXO_IST_DOUBLE_FAULT)
+    let (general, system) = (vcpu.registers, vcpu.systemRegisters)
+    return environment.machine.withKernel { kernel in
+      FaultReport(
+        vector: vector, general: general, system: system, trap: environment.trap,
+        stackTop: Int(own ? EXO_TRAP_DOUBLE_FAULT_TOP : EXO_TRAP_NUCLEUS_TOP),
+        space: kernel.domains[environment.id]?.shell.space ?? AddressSpace(root: environment.trap),
+        memory: kernel.memory)
+    }
+  }
+
+  // --- vCPUs
+
+  /// The environment's vCPU, set up at its entry when it runs for the first time.
+  private func vcpu(for environment: Environment) throws(HostError) -> VCPUBox {
+    if let box = active[environment.id] { return box }
+    let began = ckvm_monotonic()
+    let box: VCPUBox
+    // One that cannot be cleared is no fault of whoever comes next: it is closed.
+    if let pooled = pool.popLast(), !pooled.isUsed || (try? pooled.vcpu.clearState()) != nil {
+      box = pooled
+    } else {
+      box = VCPUBox(try hardware.newVCPU())
+      box.vcpu.alignClock()
+    }
+    try hardware.prepare(box.vcpu, root: environment.root)
+    try box.vcpu.setModelRegisters(xcr0: hardware.control.xcr0)
+    box.vcpu.reset(
+      root: environment.root, at: environment.scheduling.withLock { $0.entryPoint } ?? .nowhere,
+      control: hardware.control)
+    box.isUsed = true
+    active[environment.id] = box
+    environment.latch.setKicker(box.vcpu.kicker)
+    let spent = ckvm_monotonic() &- began
+    environment.statistics.update { $0.startup.append(("vcpu", spent)) }
+    return box
+  }
+
+  /// Breaks the environment's bindings; its vCPU, which has left guest mode for good, is free for another.
+  private func finish(_ environment: Environment) {
+    environment.latch.setKicker(nil)
+    if let box = active.removeValue(forKey: environment.id) { pool.append(box) }
+    processor.forget(environment.id)
+    environment.machine.retire(environment)
+    environment.finish()
+  }
+}

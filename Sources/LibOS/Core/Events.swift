@@ -1,0 +1,93 @@
+#if hasFeature(Embedded)
+  import ExoABI
+  import GuestRuntime
+
+  /// What happened to this environment while it was doing something else.
+  public typealias Event = exo_event
+
+  /// Events: polled from the ring at no cost, or entering a handler as an interrupt would.
+  public enum Events {
+    public enum Kind: UInt32 {
+      case sliceEnd, revocation, childEnded, message, timer
+    }
+    /// Runs on the stack of events, with the soft mask set: no other event enters until it returns.
+    public typealias Handler = (Event) -> Void
+
+    nonisolated(unsafe) private static var handler: Handler?
+
+    /// Has events of these kinds enter a handler.
+    /// - Throws: see `event_bind` in docs/exocalls.md.
+    public static func bind(_ kinds: [Kind], _ handler: @escaping Handler) throws(ExocallError) {
+      self.handler = handler
+      let set = kinds.reduce(UInt64(0)) { $0 | 1 << UInt64($1.rawValue) }
+      _ = try Exocall.make(
+        RingRequest(
+          EXO_CALL_event_bind.rawValue, exo_event_entry(Startup.page), exo_exception_stack_top(3), set))
+    }
+
+    /// Leaves events to be polled.
+    public static func unbind() throws(ExocallError) {
+      _ = try Exocall.make(RingRequest(EXO_CALL_event_bind.rawValue))
+      handler = nil
+    }
+
+    /// Takes the oldest event; nil if there is none.
+    public static func poll() -> Event? {
+      let taken = control.pointee.events_consumed
+      guard hasPending else { return nil }
+      let slot = ring + Int(taken % UInt32(EXO_EVENT_CAPACITY))
+      let event = slot.pointee
+      control.pointee.events_consumed = taken &+ 1
+      return event
+    }
+
+    public static var hasPending: Bool {
+      exo_load32(Startup.page.pointee.events) != control.pointee.events_consumed
+    }
+    static var isBound: Bool { handler != nil }
+
+    /// Runs `body` with no handler entering; events that came meanwhile are handled before it returns.
+    @inline(__always)
+    public static func masked<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+      // Within a handler, or a section within one: whoever set the mask clears it.
+      guard isBound, control.pointee.mask == 0 else { return try body() }
+      exo_store32(Startup.page.pointee.control, 1)
+      defer { unmask() }
+      return try body()
+    }
+
+    private static func unmask() {
+      dispatch()
+      exo_store32(Startup.page.pointee.control, 0)
+      // One that came in between has nobody to deliver it but the exokernel, at an exit.
+      if hasPending { exo_ring_doorbell(Startup.page.pointee.doorbell, UInt32(EXO_DOORBELL_SERVE), 0) }
+    }
+
+    /// Sleeps until an event has come that was not there at the last sleep. May return early.
+    public static func wait() {
+      while !hasPending { machineRing.bell.wait(for: machineRing.consumed &+ 1) }
+    }
+
+    /// Posts a message to an environment.
+    public static func post(_ value: UInt64, to environment: UInt64) throws(ExocallError) {
+      _ = try Exocall.make(RingRequest(EXO_CALL_event_post.rawValue, environment, value))
+    }
+
+    /// Sets the one timer, in nanoseconds of `Clock.now`; nil stops it.
+    public static func setTimer(at time: UInt64?) {
+      _ = try? Exocall.make(RingRequest(EXO_CALL_timer_set.rawValue, time ?? 0))
+    }
+
+    static func dispatch() {
+      while let event = poll() { handler?(event) }
+    }
+
+    private static var control: UnsafeMutablePointer<exo_control> {
+      UnsafeMutablePointer(bitPattern: UInt(Startup.page.pointee.control)).unsafelyUnwrapped
+    }
+    private static var ring: UnsafePointer<exo_event> {
+      UnsafePointer(bitPattern: UInt(Startup.page.pointee.events) + UInt(EXO_EVENT_RING_OFFSET))
+        .unsafelyUnwrapped
+    }
+  }
+#endif
