@@ -247,8 +247,9 @@ int ckvm_host_features(void) {
          (__builtin_cpu_supports("avx512f") ? 4 : 0);
 }
 
-// A real-time signal, so that it is never one the embedding program uses by habit.
-static int kick_signal(void) { return SIGRTMIN + 3; }
+// Not a real-time signal: those are queued, one for each kick, and refused when a user's limit of them is reached. This one
+// is ignored by default, and one pending is enough.
+static int kick_signal(void) { return SIGURG; }
 static void on_kick(int signal) { (void)signal; }
 int ckvm_install_kick(void) {
   struct sigaction action = {.sa_handler = on_kick};

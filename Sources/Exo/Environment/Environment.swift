@@ -139,6 +139,8 @@ public final class Environment: Sendable {
     endRequested.store(true, ordering: .sequentiallyConsistent)
     latch.kick()
     processor.wake(self)
+    // Which kicks again until it has ended.
+    machine.service.notify()
   }
 
   /// Called once by the processor's thread, after the environment's bindings are broken.

@@ -25,6 +25,8 @@ final class ServiceThread: Sendable {
 
   /// How long it polls after the last work: about what a sleep and its wake-up cost together.
   static let idleWindow: UInt64 = 200_000
+  /// How long it waits for an environment that was asked to end before it asks again.
+  static let patience: UInt64 = 1_000_000
 
   init(polls: Bool) throws(HostError) {
     self.polls = polls
@@ -142,6 +144,8 @@ final class ServiceThread: Sendable {
     for environment in environments {
       if environment.deadline <= time { environment.requestEnd(.timeLimit(environment.timeLimit ?? .zero)) }
       environment.fireTimer(at: time)
+      // Asked to end and still here: whoever asked may have kicked too early.
+      if environment.endRequested.load(ordering: .relaxed) { environment.latch.kick() }
     }
   }
 
@@ -167,14 +171,17 @@ final class ServiceThread: Sendable {
       pollfd(fd: control.number, events: Int16(POLLIN), revents: 0),
       pollfd(fd: doorbell.number, events: Int16(POLLIN), revents: 0),
     ]
+    let now = ckvm_monotonic()
+    let soon = now &+ Self.patience
     var deadline = latest
     for environment in environments {
-      deadline = min(deadline, environment.deadline, environment.timer.load(ordering: .relaxed))
+      deadline = min(
+        deadline, environment.endRequested.load(ordering: .relaxed) ? soon : environment.deadline,
+        environment.timer.load(ordering: .relaxed))
       if environment.consolePending.load(ordering: .relaxed) {
         waits += environment.console.withLock { $0.interests }
       }
     }
-    let now = ckvm_monotonic()
     let left: Int64 = deadline == .max ? -1 : deadline > now ? Int64(clamping: deadline - now) : 0
     _ = unsafe ckvm_poll(&waits, CInt(waits.count), left)
     _ = ckvm_eventfd_drain(control.number)

@@ -252,6 +252,7 @@ extension Kernel {
     kit(exo_kit_trap, shell.trap.address, isWritable: true)
     kit(exo_kit_doorbell, Self.doorbell, isWritable: true)
     kit(exo_kit_frames, shell.frameList.address, isWritable: false)
+    kit(exo_kit_events, shell.events.address, isWritable: false)
     for (address, frame, isCode) in [
       (exo_nucleus_text, nucleusText, true), (exo_nucleus_data, shell.tables.data, false),
       (exo_nucleus_idt, shell.tables.idt, false),

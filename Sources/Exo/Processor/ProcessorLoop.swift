@@ -8,7 +8,7 @@ final class ProcessorLoop {
   /// The vCPUs in use, by environment, and those free for the next.
   private var active: [EnvironmentID: VCPUBox] = [:]
   private var pool: [VCPUBox] = []
-  private let timer: CInt
+  private var timer: CInt
 
   private final class VCPUBox {
     let vcpu: VCPU
@@ -113,7 +113,11 @@ final class ProcessorLoop {
     }
   }
 
-  private func setTimer(_ nanoseconds: UInt64) { _ = ckvm_timer_set(timer, nanoseconds) }
+  private func setTimer(_ nanoseconds: UInt64) {
+    // The host may have been out of timers for a moment.
+    if timer < 0 { timer = ckvm_timer_create() }
+    _ = ckvm_timer_set(timer, nanoseconds)
+  }
 
   /// One stay in guest mode.
   private func enter(_ environment: Environment, _ vcpu: borrowing VCPU) throws(HostError) -> VCPUExit {
