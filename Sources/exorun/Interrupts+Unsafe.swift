@@ -2,7 +2,7 @@ import Glibc
 import Synchronization
 
 /// SIGINT and SIGTERM, taken by a thread of their own: the first is for the guest, and its end is then exorun's.
-/// A second, should the first not have been enough, ends exorun on the spot. A terminal is left as it was found,
+/// One that finds no guest yet, and a second, should the first not have been enough, end exorun on the spot. A terminal is left as it was found,
 /// since nothing here ever changes its modes.
 final class Interrupts: Sendable {
   private struct State {
@@ -41,14 +41,8 @@ final class Interrupts: Sendable {
     return interrupts
   }
 
-  /// What to do at the first signal; done now if it has come.
-  func onFirst(_ action: @escaping @Sendable () -> Void) {
-    let came = state.withLock {
-      $0.action = action
-      return $0.first != nil
-    }
-    if came { action() }
-  }
+  /// What to do at the first signal from now on.
+  func onFirst(_ action: @escaping @Sendable () -> Void) { state.withLock { $0.action = action } }
 
   private static func isIgnored(_ signal: Int32) -> Bool {
     var current = sigaction()
@@ -58,12 +52,12 @@ final class Interrupts: Sendable {
   }
 
   fileprivate func take(_ signal: Int32) {
-    let (isFirst, action) = state.withLock { state in
+    let action = state.withLock { state in
       defer { state.first = state.first ?? signal }
-      return (state.first == nil, state.action)
+      return state.first == nil ? state.action : nil
     }
-    guard isFirst else { _exit(128 + signal) }
-    action?()
+    guard let action else { _exit(128 + signal) }
+    action()
   }
 
   private final class Watch: Sendable {

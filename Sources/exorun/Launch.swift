@@ -94,10 +94,13 @@ struct Launch: ParsableCommand {
       throw Failure(.usage, "\(error)")
     }
     defer { machine.stop() }
+    var console = Console.standard
+    // As if this thread had written. Ignored where SIGPIPE is; the guest's write then fails.
+    console.whenBroken = { kill(getpid(), SIGPIPE) }
     let environment: Environment
     do throws(LaunchError) {
       environment = try machine.launch(
-        image, arguments: words, variables: variables, console: .standard, timeLimit: timeLimit)
+        image, arguments: words, variables: variables, console: console, timeLimit: timeLimit)
     } catch {
       throw Failure(.usage, "\(words[0]): \(error)")
     }

@@ -11,8 +11,13 @@ enum StandardStreams {
     }
   }
 
-  /// Writes all of a text to standard output.
-  static func write(_ text: String) { _ = write(text, to: STDOUT_FILENO) }
+  /// Writes all of a text to standard output, or ends the program: what was asked for did not arrive.
+  static func write(_ text: String) {
+    let code = write(text, to: STDOUT_FILENO)
+    guard code != 0 else { return }
+    complain("standard output: \(errorText(code))")
+    exit(ExitStatus.usage.code)
+  }
 
   /// One line on standard error.
   static func complain(_ line: String) { _ = write("exorun: \(line)\n", to: STDERR_FILENO) }

@@ -30,6 +30,17 @@ extension ExorunTests {
       #expect(running.finish().status == .exited(130))
     }
 
+    /// A user's queue of signals may be full, whoever filled it.
+    @Test(.requires(.program("prlimit", package: "util-linux")))
+    func aGuestIsEndedEvenWhereSignalsCannotQueue() throws {
+      let scratch = Scratch()
+      let image = scratch.file("spin", TinyImage.spinning.bytes)
+      let exorun = Command.exorun("launch", "--time-limit", "200ms", image)
+      var command = Command("/usr/bin/prlimit", ["--sigpending=0:0", exorun.path] + exorun.arguments)
+      command.limit = .seconds(20)
+      #expect(try command.run().status == .exited(124))
+    }
+
     @Test func aSignalAtAnyMomentOfTheStartEndsIt() throws {
       for moment in stride(from: useconds_t(0), to: 120_000, by: 12_000) {
         let running = try waitingCat()
@@ -37,8 +48,20 @@ extension ExorunTests {
         running.signal(SIGINT)
         let status = running.finish().status
         // Before exorun watches for it, the signal does what it always does.
-        #expect(status == .exited(130) || status == .signalled(SIGINT), "after \(moment) us")
+        try #require(status == .exited(130) || status == .signalled(SIGINT), "after \(moment) us")
       }
+    }
+
+    /// Here it waits for somebody to read its report.
+    @Test func aSignalBeforeThereIsAGuestEndsItToo() throws {
+      let scratch = Scratch()
+      let pipe = scratch.file("pipe")
+      mkfifo(pipe, 0o600)
+      let running = try Command.exorun("launch", "--report", pipe, "hello").start()
+      usleep(500_000)
+      #expect(running.isAlive)
+      running.signal(SIGINT)
+      #expect(running.finish().status == .exited(130))
     }
 
     @Test func controlCLeavesTheTerminalAsItWas() throws {

@@ -33,6 +33,14 @@ extension ExorunTests {
       #expect(try command.run().status == .exited(1))
     }
 
+    @Test func anAnswerThatCannotBeWrittenIsAnError() throws {
+      var table = Command.exorun("guests")
+      table.output = .closed
+      let result = try table.run()
+      #expect(result.status == .exited(125))
+      #expect(result.errors == "exorun: standard output: Bad file descriptor\n")
+    }
+
     @Test func aPipeThatNobodyReadsEndsItBySIGPIPE() throws {
       var command = Command.exorun("launch", "cat").reading(.text("lost"))
       command.output = .broken

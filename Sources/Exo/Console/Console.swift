@@ -15,6 +15,9 @@ public struct Console: Sendable {
   }
   public var input: Input
   public var output: Output
+  /// Called when a write finds that nobody reads the output any more, from one of the machine's threads, which no
+  /// SIGPIPE reaches. The environment is told in any case.
+  public var whenBroken: (@Sendable () -> Void)?
 
   public init(input: Input = .empty, output: Output = .discard) {
     self.input = input

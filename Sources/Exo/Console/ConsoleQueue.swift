@@ -66,8 +66,10 @@ struct ConsoleQueue: ~Copyable {
       guard Self.isReady(fd, POLLOUT) else { return nil }
       let count = unsafe write.bytes.withUnsafeBytes { unsafe Glibc.write(fd, $0.baseAddress, $0.count) }
       if count < 0 {
-        if errno == EAGAIN || errno == EINTR { return nil }
-        return .result(tag: write.tag, Int64(errno == EPIPE ? -EPIPE : -EIO))
+        let code = errno
+        if code == EAGAIN || code == EINTR { return nil }
+        if code == EPIPE { console.whenBroken?() }
+        return .result(tag: write.tag, Int64(code == EPIPE ? -EPIPE : -EIO))
       }
       return .result(tag: write.tag, Int64(count))
     }
