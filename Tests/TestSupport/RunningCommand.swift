@@ -64,7 +64,7 @@ public final class RunningCommand {
     return (Int(fields[12]) ?? 0) + (Int(fields[13]) ?? 0)
   }
 
-  /// Threads it has, by name.
+  /// Whether it was still running when last looked at.
   public var isAlive: Bool { ended == nil && kill(process, 0) == 0 }
 
   /// Waits for its end.
