@@ -34,7 +34,7 @@ extension Environment {
       let child = try target(handle, needing: .inspect)
       let held = machine.withKernel { $0.domains[child.id]?.framesHeld ?? 0 }
       return Completion(
-        tag: tag, result: Int64(child.scheduling.withLock { $0.state.code }),
+        tag: tag, result: Int64(child.scheduling.withLock { $0.code }),
         values: (UInt64(child.id.number), UInt64(held)))
     case .environmentWait(let handle):
       let child = try target(handle, needing: .inspect)
@@ -46,8 +46,7 @@ extension Environment {
     return Completion(tag: tag, result: 0)
   }
 
-  /// The live environment a handle names. One that has ended is gone from the machine, but its capability stays with
-  /// its owner: ENOENT then.
+  /// The environment a handle names, which may have ended.
   private func target(_ handle: CapabilityHandle, needing rights: CapabilityRights) throws(Refusal)
     -> Environment
   {
@@ -59,10 +58,11 @@ extension Environment {
   }
 }
 
-extension Environment.Scheduling.State {
-  /// As `environment_inspect` tells it.
+extension Environment.Scheduling {
+  /// As `environment_inspect` tells it. One that is to stop will not run on, though its processor has not put it aside.
   fileprivate var code: Int32 {
-    switch self {
+    switch state {
+    case .runnable where stopRequested, .waiting where stopRequested: EXO_STATE_STOPPED
     case .created: EXO_STATE_CREATED
     case .runnable: EXO_STATE_RUNNABLE
     case .waiting: EXO_STATE_WAITING

@@ -56,7 +56,11 @@ extension Processor {
       $0.stopRequested = true
       return true
     }
-    if halts { environment.latch.evict() }
+    if halts {
+      // It may be about to enter: the kick waits for it there.
+      environment.latch.kick()
+      environment.latch.evict()
+    }
     return halts
   }
 
