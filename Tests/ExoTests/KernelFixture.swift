@@ -48,7 +48,7 @@ final class KernelBench {
     -> DomainRequest
   {
     DomainRequest(
-      id: id, image: nil, arguments: ["model"], variables: [], quota: quota, features: 0, latch: latch)
+      id: id, image: nil, quota: quota, features: 0, latch: latch)
   }
 
   /// An environment that nobody created: it has a stack and an argument page.

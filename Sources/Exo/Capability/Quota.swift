@@ -1,3 +1,5 @@
+import ExoABI
+
 /// What an environment can consume, each bounded by its quota.
 public enum QuotaKind: CaseIterable, Hashable, Sendable, CustomStringConvertible {
   /// Frames owned.
@@ -39,6 +41,15 @@ public struct Quota: Hashable, Sendable, CustomStringConvertible {
     self.bindings = bindings
     self.environments = environments
     self.ringWork = ringWork
+  }
+
+  /// With a ring's worth of work for the environment itself, and one for each that it may create.
+  init(frames: UInt64, capabilities: UInt64, bindings: UInt64, withRingsFor environments: UInt64) {
+    let (rings, overflow) = environments.addingReportingOverflow(1)
+    let (work, overflows) = rings.multipliedReportingOverflow(by: UInt64(EXO_RING_CAPACITY))
+    self.init(
+      frames: frames, capabilities: capabilities, bindings: bindings, environments: environments,
+      ringWork: overflow || overflows ? .max : work)
   }
 
   public subscript(kind: QuotaKind) -> UInt64 {

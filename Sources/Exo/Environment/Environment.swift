@@ -2,8 +2,8 @@ import CKVM
 import ExoABI
 import Synchronization
 
-/// An environment: an address space, what is bound for it, and its rings. Made by `Machine.launch`; it runs until it
-/// exits, faults, is ended or runs out of its time.
+/// An environment: an address space, what is bound for it, and its rings. Made by `Machine.launch` or `Machine.prepare`;
+/// once started it runs until it exits, faults, is ended or runs out of its time.
 public final class Environment: Sendable {
   public let id: EnvironmentID
   /// What it was called when it was made.
@@ -18,8 +18,7 @@ public final class Environment: Sendable {
   let trap: Frame
   let latch: ExecutionLatch
   let timeLimit: Duration?
-  /// Monotonic nanoseconds at which the time limit runs out, `UInt64.max` for none.
-  let deadline: UInt64
+  private let limitEnds = Atomic<UInt64>(.max)
 
   /// The exokernel's end of the rings: held by whoever serves them now.
   let ring: Mutex<ExocallRing>
@@ -83,7 +82,6 @@ public final class Environment: Sendable {
     root = shell.space.root.address
     start = shell.start
     trap = shell.trap
-    deadline = timeLimit.map { ckvm_monotonic() &+ $0.nanoseconds } ?? .max
     ring = Mutex(
       unsafe ExocallRing(
         submissions: machine.memory.page(shell.submission),
@@ -155,6 +153,15 @@ public final class Environment: Sendable {
     creator.value?.post(Event(kind: .childEnded, data: id.number))
     for watcher in watchers { watcher(outcome) }
     for waiter in waiters { waiter.resume(returning: outcome) }
+  }
+
+  /// Monotonic nanoseconds at which the time limit runs out, `UInt64.max` for none or while it has not begun.
+  var deadline: UInt64 { limitEnds.load(ordering: .relaxed) }
+
+  /// Starts the clock of its time limit.
+  func beginTimeLimit() {
+    guard let timeLimit else { return }
+    limitEnds.store(ckvm_monotonic() &+ timeLimit.nanoseconds, ordering: .relaxed)
   }
 
   /// What is left of its time, which its children share.

@@ -131,8 +131,7 @@ enum Exocall: Hashable, Sendable {
     case EXO_CALL_capability_next.rawValue: self = .capabilityNext(CapabilityHandle(rawValue: a))
     case EXO_CALL_environment_create.rawValue:
       self = .environmentCreate(
-        Quota(
-          frames: a, capabilities: b, bindings: c, environments: d, ringWork: UInt64(EXO_RING_CAPACITY)))
+        Quota(frames: a, capabilities: b, bindings: c, withRingsFor: d))
     case EXO_CALL_environment_map.rawValue:
       let pages = d >> 32
       self = .environmentMap(

@@ -10,6 +10,8 @@ public enum LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
   case argumentWithNUL(index: Int)
   /// The machine has been shut down.
   case machineStopped
+  /// The environment was started before, or has been ended.
+  case notStartable
   case host(HostError)
 
   public var description: String {
@@ -20,6 +22,7 @@ public enum LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
       "arguments and environment take \(bytes) bytes, at most \(limit) fit"
     case .argumentWithNUL(let index): "argument \(index) contains a NUL byte"
     case .machineStopped: "the machine has been shut down"
+    case .notStartable: "the environment was started before or has ended"
     case .host(let error): error.description
     }
   }
@@ -29,21 +32,18 @@ public enum LaunchError: Error, Hashable, Sendable, CustomStringConvertible {
 struct DomainRequest {
   let id: EnvironmentID
   let image: GuestImage?
-  let arguments: [String]
-  let variables: [String]
   let quota: Quota
   let features: UInt64
   let latch: ExecutionLatch
 }
 
 extension Kernel {
-  /// Builds an environment's address space: kit, image, stack, arguments.
+  /// Builds an environment's address space: kit, image, stack.
   mutating func createDomain(_ request: DomainRequest) throws(LaunchError) {
-    let arguments = try ArgumentBlock(arguments: request.arguments, variables: request.variables)
     let segments = request.image?.segments ?? []
     let bytes = request.image?.bytes ?? []
     let imagePages = segments.reduce(0) { $0 + $1.pageCount }
-    let needed = imagePages + Int(EXO_STACK_PAGES) + arguments.pages
+    let needed = imagePages + Int(EXO_STACK_PAGES)
     let available = min(frames.freeCount + retired.count, Int(clamping: request.quota.frames))
     func outOfMemory() -> LaunchError { .outOfMemory(neededFrames: needed + 16, available: available) }
     guard needed <= available else { throw outOfMemory() }
@@ -59,14 +59,36 @@ extension Kernel {
       }
       let stackLow = GuestAddress(exo_stack_top - UInt64(EXO_STACK_PAGES) << 12)
       try populate(request.id, at: stackLow, pages: Int(EXO_STACK_PAGES), rights: [.read, .write])
-      try populate(
-        request.id, at: GuestAddress(exo_kit_arguments), pages: arguments.pages, rights: .read,
-        content: arguments.bytes[...], offset: 0)
       writeStartPage(request, shell: domains[request.id]!.shell)
     } catch {
       destroyDomain(request.id)
       throw outOfMemory()
     }
+  }
+
+  /// Gives an environment that has not been started its arguments and variables.
+  mutating func addArguments(
+    _ arguments: [String], _ variables: [String], to id: EnvironmentID
+  ) throws(LaunchError) {
+    let block = try ArgumentBlock(arguments: arguments, variables: variables)
+    guard let account = capabilities.quotas.account(of: id), let start = domains[id]?.shell.start else {
+      throw .notStartable
+    }
+    do {
+      try populate(
+        id, at: GuestAddress(exo_kit_arguments), pages: block.pages, rights: .read,
+        content: block.bytes[...], offset: 0)
+    } catch {
+      let available = min(frames.freeCount + retired.count, Int(clamping: account.available(.frames)))
+      throw .outOfMemory(neededFrames: block.pages + 1, available: available)
+    }
+    func store(_ value: Int, _ field: PartialKeyPath<exo_start>) {
+      guard let offset = MemoryLayout<exo_start>.offset(of: field) else { return }
+      memory.store(UInt64(value), PhysicalAddress(start.address.value + UInt64(offset)))
+    }
+    store(arguments.count, \.argument_count)
+    store(variables.count, \.environment_count)
+    store(Int(exo_kit_arguments) + arguments.count * 8, \.environment_variables)
   }
 
   /// An environment with nothing but its kit, for another one to fill. Its quota is part of its creator's, which also
@@ -124,9 +146,8 @@ extension Kernel {
         submission_ring: exo_kit_submission, completion_ring: exo_kit_completion,
         doorbell: exo_kit_doorbell, status: exo_kit_start + UInt64(EXO_STATUS_OFFSET),
         machine: exo_kit_machine, stack_low: exo_stack_top - UInt64(EXO_STACK_PAGES) << 12,
-        stack_top: exo_stack_top, argument_count: UInt64(request.arguments.count),
-        arguments: exo_kit_arguments, environment_count: UInt64(request.variables.count),
-        environment_variables: exo_kit_arguments + UInt64(request.arguments.count) * 8,
+        stack_top: exo_stack_top, argument_count: 0, arguments: exo_kit_arguments, environment_count: 0,
+        environment_variables: exo_kit_arguments,
         features: request.features, frame_limit: request.quota.frames,
         image_end: request.image?.end.value ?? 0, frame_list: exo_kit_frames, tables: exo_kit_tables,
         events: exo_kit_events,

@@ -108,45 +108,70 @@ public final class Machine: Sendable {
     _ image: GuestImage, arguments: [String], variables: [String] = [], memory limit: UInt64? = nil,
     console: Console = Console(), timeLimit: Duration? = nil
   ) throws(LaunchError) -> Environment {
+    let environment = try prepare(
+      image, name: arguments.first ?? image.name, quota: quota(memory: limit), console: console,
+      timeLimit: timeLimit)
+    do throws(LaunchError) {
+      try environment.start(arguments: arguments, variables: variables)
+    } catch {
+      environment.kill()
+      throw error
+    }
+    return environment
+  }
+
+  /// Makes an environment from an image without starting it, so that it can be given more first (`share`).
+  ///
+  /// - Parameters:
+  ///   - name: what it is called.
+  ///   - quota: what it and the environments it creates may consume together.
+  ///   - timeLimit: counted from its start.
+  public func prepare(
+    _ image: GuestImage, name: String, quota: Quota, console: Console = Console(),
+    timeLimit: Duration? = nil
+  ) throws(LaunchError) -> Environment {
     var clock = StepClock()
     let latch = ExecutionLatch()
-    let number = lifecycle.withLock { state -> Int? in
-      guard !state.isStopped else { return nil }
-      state.launches += 1
-      return state.launches
-    }
-    guard let number else { throw .machineStopped }
+    guard let number = nextLaunch() else { throw .machineStopped }
     let processor = processors[(number - 1) % processors.count]
     let features = hardware.features
     let (id, shell) = try withKernel { (kernel) throws(LaunchError) in
       let id = kernel.newEnvironmentID()
       try kernel.createDomain(
-        DomainRequest(
-          id: id, image: image, arguments: arguments, variables: variables,
-          quota: Self.quota(frames: min(UInt64(kernel.frames.count), (limit ?? .max) >> 12)),
-          features: features, latch: latch))
+        DomainRequest(id: id, image: image, quota: quota, features: features, latch: latch))
       guard let domain = kernel.domains[id] else { throw .machineStopped }
       return (id, domain.shell)
     }
     let environment = Environment(
-      id: id, name: arguments.first ?? image.name, image: image, machine: self, processor: processor,
-      shell: shell, latch: latch, console: console, timeLimit: timeLimit)
+      id: id, name: name, image: image, machine: self, processor: processor, shell: shell, latch: latch,
+      console: console, timeLimit: timeLimit)
     lifecycle.withLock { $0.environments[id] = environment }
     clock.mark("environment")
     let steps = (number == 1 ? startup : []) + clock.steps
     environment.statistics.update { $0.startup = steps }
-    service.add(environment)
-    _ = processor.begin(
-      environment, at: EntryPoint(entry: image.entry, stack: GuestAddress(exo_stack_top)))
-    configuration.logger.debug("launched \(image.name) as \(id) on processor \(processor.number)")
+    configuration.logger.debug("made \(name) as \(id) on processor \(processor.number)")
     return environment
   }
 
-  /// What an environment that the host's program made may consume; its children share it.
-  private static func quota(frames: UInt64) -> Quota {
+  /// What an environment may consume if nobody says otherwise.
+  ///
+  /// - Parameter memory: most bytes of frames; all of the machine's if nil.
+  public func quota(
+    memory: UInt64? = nil, capabilities: UInt64 = 65_536, bindings: UInt64 = 256,
+    environments: UInt64 = 1024
+  ) -> Quota {
     Quota(
-      frames: frames, capabilities: 65_536, bindings: 256, environments: 1024,
-      ringWork: UInt64(EXO_RING_CAPACITY))
+      frames: min(UInt64(self.memory.frameCount), (memory ?? .max) >> 12), capabilities: capabilities,
+      bindings: bindings, withRingsFor: environments)
+  }
+
+  /// The number of the next environment, from 1; nil once the machine has been stopped.
+  private func nextLaunch() -> Int? {
+    lifecycle.withLock { state in
+      guard !state.isStopped else { return nil }
+      state.launches += 1
+      return state.launches
+    }
   }
 
   /// Called by the processor's thread when an environment's vCPU has left guest mode for good.
@@ -154,13 +179,14 @@ public final class Machine: Sendable {
     service.remove(environment)
     // Whoever serves its ring at this moment finishes first.
     environment.ring.withLock { _ in }
-    let peak = withKernel { kernel in
+    let (peak, hasOwner) = withKernel { kernel in
       let peak = kernel.domains[environment.id]?.framesPeak ?? 0
       kernel.destroyDomain(environment.id)
-      return peak
+      return (peak, kernel.capabilities.owner(of: .environment(environment.id)) != nil)
     }
     environment.statistics.update { $0.framesPeak = peak }
-    lifecycle.withLock { $0.environments[environment.id] = nil }
+    // Whoever owns it may ask how it ended, for as long as the capability is kept.
+    if !hasOwner { lifecycle.withLock { $0.environments[environment.id] = nil } }
     configuration.logger.debug("\(environment.id) has ended")
   }
 
@@ -176,9 +202,7 @@ public final class Machine: Sendable {
     let (id, handle, shell) = try withKernel { (kernel) throws(Refusal) in
       let id = kernel.newEnvironmentID()
       let handle = try kernel.createChild(
-        DomainRequest(
-          id: id, image: nil, arguments: [], variables: [], quota: quota, features: features, latch: latch),
-        of: creator.id)
+        DomainRequest(id: id, image: nil, quota: quota, features: features, latch: latch), of: creator.id)
       guard let domain = kernel.domains[id] else { throw .absent }
       return (id, handle, domain.shell)
     }
@@ -188,6 +212,7 @@ public final class Machine: Sendable {
       console: Console(output: creator.consoleOutput), timeLimit: creator.remainingTime,
       creator: creator)
     lifecycle.withLock { $0.environments[id] = environment }
+    environment.beginTimeLimit()
     service.add(environment)
     return (handle, environment)
   }
@@ -217,10 +242,18 @@ public final class Machine: Sendable {
       let result: Result<R, E>
       do throws(E) { result = .success(try body(&kernel)) } catch { result = .failure(error) }
       defer { kernel.freedSlices.removeAll() }
-      return (result, kernel.takeOrphans(), kernel.freedSlices)
+      let orphans = kernel.takeOrphans().map { (id: $0, lives: kernel.domains[$0] != nil) }
+      return (result, orphans, kernel.freedSlices)
     }
     for (processor, slots) in slices { processors[processor].bindSlices(slots, to: nil) }
-    for id in orphans { environment(id)?.kill() }
+    for (id, lives) in orphans {
+      if lives {
+        environment(id)?.kill()
+      } else {
+        // It ended before, and nobody can ask about it any more.
+        lifecycle.withLock { $0.environments[id] = nil }
+      }
+    }
     return try result.get()
   }
 }

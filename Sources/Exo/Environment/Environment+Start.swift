@@ -1,0 +1,25 @@
+import ExoABI
+
+extension Environment {
+  /// Starts an environment that `Machine.prepare` made, at its image's entry.
+  ///
+  /// - Parameters:
+  ///   - arguments: the first is by custom the guest's name.
+  ///   - variables: `NAME=value` each.
+  public func start(arguments: [String], variables: [String] = []) throws(LaunchError) {
+    guard let image, scheduling.withLock({ $0.state == .created }) else { throw .notStartable }
+    try machine.withKernel { (kernel) throws(LaunchError) in
+      try kernel.addArguments(arguments, variables, to: id)
+    }
+    beginTimeLimit()
+    machine.service.add(self)
+    let entryPoint = EntryPoint(entry: image.entry, stack: GuestAddress(exo_stack_top))
+    guard processor.begin(self, at: entryPoint) else { throw .notStartable }
+  }
+
+  /// Calls `body`, once, when the environment has ended, on one of the machine's threads, which it must not keep; at
+  /// once if it has ended before.
+  public func onEnd(_ body: @escaping @Sendable (Outcome) -> Void) {
+    if let outcome = whenEnded(body) { body(outcome) }
+  }
+}
