@@ -168,6 +168,29 @@
 #define EXO_VECTOR_PROTECT 2
 #define EXO_VECTOR_LIMIT 128
 
+// region_access
+#define EXO_REGION_READ 0
+#define EXO_REGION_WRITE 1
+
+// A region's rule: up to EXO_RULE_LIMIT instructions of 8 bytes (operation, destination, a, b, signed immediate of 4
+// bytes, little-endian) over registers 0 to 7. Jumps lead forward only, the last instruction is a result; 0 forbids.
+// Inputs: 0 operation, 1 offset, 2 length, 3 caller, 4 maker, 5 the first 8 bytes a write would leave at the offset.
+#define EXO_RULE_LIMIT 64
+#define EXO_RULE_CONSTANT 0       // destination = immediate
+#define EXO_RULE_INPUT 1          // destination = input number a
+#define EXO_RULE_WORD 2           // destination = word at byte register[a] + immediate; outside the region: forbids
+#define EXO_RULE_ADD 3            // destination = register[a] operation register[b], and so on
+#define EXO_RULE_SUBTRACT 4
+#define EXO_RULE_AND 5
+#define EXO_RULE_OR 6
+#define EXO_RULE_XOR 7
+#define EXO_RULE_SHIFT_LEFT 8
+#define EXO_RULE_SHIFT_RIGHT 9
+#define EXO_RULE_EQUAL 10         // 1 if so, else 0; unsigned
+#define EXO_RULE_LESS 11
+#define EXO_RULE_SKIP_IF_ZERO 12  // skip immediate instructions if register[a] is 0
+#define EXO_RULE_RESULT 13        // ends with register[a]
+
 #define EXO_NOTE_NAME "Exo"  // ELF note that carries the ABI version: type 1, one 32-bit word
 #define EXO_NOTE_ABI 1
 

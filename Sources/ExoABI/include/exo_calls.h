@@ -10,7 +10,7 @@
   X(2, console_write, "address, length", "bytes written", "EFAULT EINVAL EPIPE EIO")                            \
   X(3, console_read, "address, length", "bytes read, 0 at end of input", "EFAULT EINVAL EIO EBUSY")              \
   X(4, frame_allocate, "frame or ANY, count, alignment in frames (0 and 1: none)", "capability; values: first frame, frames granted",                \
-    "EINVAL ENOMEM EDQUOT EBUSY")                                                                               \
+    "EINVAL ENOMEM EDQUOT EBUSY ERANGE")                                                                               \
   X(5, frame_free, "capability", "0", "EBADF EPERM EBUSY ESTALE")                                               \
   X(6, map, "capability, first page within it, address, pages, rights", "0",                                    \
     "EBADF EPERM ESTALE EINVAL EEXIST ENOMEM ERANGE")                                                           \
@@ -32,7 +32,7 @@
   X(18, environment_create, "quotas: frames, capabilities, bindings, environments",                              \
     "capability; values: its number", "EDQUOT ENOMEM")                                                          \
   X(19, environment_map, "environment, capability, address, first page | pages << 32, rights", "0",              \
-    "EBADF EPERM ESTALE EINVAL EEXIST ENOMEM ERANGE EDQUOT EBUSY")                                              \
+    "EBADF EPERM ESTALE EINVAL EEXIST ENOENT ENOMEM ERANGE EDQUOT EBUSY")                                              \
   X(20, environment_start, "environment, entry, stack, argument", "0", "EBADF EPERM ESTALE EBUSY EFAULT")       \
   X(21, environment_stop, "environment", "0", "EBADF EPERM ESTALE EBUSY")                                       \
   X(22, environment_resume, "environment", "0", "EBADF EPERM ESTALE EBUSY")                                     \
