@@ -64,6 +64,9 @@ void exo_raise_simd_floating_point(void);
 // Raises #BP with a pattern in every register; returns how many came back changed.
 uint32_t exo_raise_and_compare(void);
 
+// Where the image's ELF header lies: it tells the segments that the image consists of.
+uint64_t exo_image_header(void);
+
 static inline void exo_pause(void) { __builtin_ia32_pause(); }
 // The time-stamp counter as the environment's first instruction read it.
 extern const uint64_t exo_entry_ticks;

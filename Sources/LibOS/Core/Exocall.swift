@@ -6,12 +6,16 @@
     /// Makes a call and turns a negative result into an error.
     @inline(__always)
     static func make(_ request: RingRequest) throws(ExocallError) -> RingAnswer {
-      // A handler that makes calls must not find the ring half way through one.
-      guard
-        let answer = Events.isBound ? Events.masked({ machineRing.call(request) }) : machineRing.call(request)
-      else { throw .tryAgain }
+      guard let answer = call(request) else { throw .tryAgain }
       if answer.result < 0 { throw ExocallError(number: Int32(truncatingIfNeeded: -answer.result)) }
       return answer
+    }
+
+    /// Makes a call; nil if as many as fit are in flight.
+    @inline(__always)
+    static func call(_ request: RingRequest) -> RingAnswer? {
+      // A handler that makes calls must not find the ring half way through one.
+      Events.isBound ? Events.masked({ machineRing.call(request) }) : machineRing.call(request)
     }
 
     /// Does nothing, with a round trip through the ring.

@@ -1,0 +1,6 @@
+// The image as it lies in memory. The linker places its headers at the start of the first segment.
+#include "guest_runtime.h"
+
+extern const unsigned char __ehdr_start[] __attribute__((visibility("hidden")));
+
+uint64_t exo_image_header(void) { return (uint64_t)(uintptr_t)__ehdr_start; }
