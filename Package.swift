@@ -39,7 +39,7 @@ func guest(_ name: String, _ path: String, with more: [Target.Dependency] = []) 
 }
 // Image target and folder. Few images: each costs build time, so related guests share one and are chosen by name.
 let guests = [
-  guest("GuestHello", "hello"), guest("GuestBasics", "basics"),
+  guest("GuestHello", "hello"), guest("GuestBasics", "basics"), guest("GuestFamily", "family"),
   guest("GuestBench", "bench", with: ["BenchLoops", "BenchWork"]),
 ]
 

@@ -68,6 +68,17 @@ public enum GuestCatalogue {
       "events", in: "GuestBasics",
       "Is interrupted by its timer, keeps events out of critical sections, sleeps for one.",
       [Trial(output: .containing(["a sleeper wakes by an event: as promised\n"]))]),
+    BuiltInGuest(
+      "family", in: "GuestFamily",
+      "Makes children out of its own text, shares with them, takes back, stops and ends them.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
+    BuiltInGuest(
+      "expose", in: "GuestFamily",
+      "Reads its page table, frame list and the free count; vectors, guarantees, regions.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
+    BuiltInGuest(
+      "share", in: "GuestFamily", "One end of a share that `exorun up` makes: write, read or look, and its name.",
+      [Trial(ending: .exited(2), output: .exactly("share: write NAME, read NAME or look NAME\n"))]),
   ]
 
   public static func named(_ name: String) -> BuiltInGuest? { all.first { $0.name == name } }
