@@ -94,11 +94,14 @@ let package = Package(
     .target(name: "BenchKit"),
     // The built-in guests by name, and the ends they must come to.
     .target(name: "ExoSelftest", dependencies: ["Exo", "ExoGuests"], swiftSettings: hostSwift),
+    // The part of TOML that `exorun up` reads, with the line of everything.
+    .target(name: "TOML"),
     // The command line.
     .executableTarget(
       name: "exorun",
       dependencies: [
-        "Exo", "ExoABI", "ExoGuests", "ExoSelftest", "BenchFloor", "BenchLinux", "BenchKit", "BenchSupport",
+        "Exo", "ExoABI", "ExoGuests", "ExoSelftest", "TOML", "BenchFloor", "BenchLinux", "BenchKit",
+        "BenchSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: hostSwift, linkerSettings: staticHost),

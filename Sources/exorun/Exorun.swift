@@ -7,7 +7,7 @@ import Glibc
     commandName: "exorun",
     abstract: "Run guests on the Exo exokernel.",
     version: "exorun \(version)",
-    subcommands: [Launch.self, Guests.self, Doctor.self, Selftest.self, Bench.self])
+    subcommands: [Launch.self, Up.self, Guests.self, Doctor.self, Selftest.self, Bench.self])
 
   static let version = "0.1.0"
 

@@ -25,7 +25,12 @@ enum StandardStreams {
   /// Writes all of a text, in as few writes as it takes. Returns 0 or an errno.
   @discardableResult
   static func write(_ text: String, to descriptor: Int32) -> Int32 {
-    let bytes = Array(text.utf8)
+    write(Array(text.utf8), to: descriptor)
+  }
+
+  /// The same for bytes.
+  @discardableResult
+  static func write(_ bytes: [UInt8], to descriptor: Int32) -> Int32 {
     var done = 0
     while done < bytes.count {
       // The slice lies within the array.
@@ -34,7 +39,11 @@ enum StandardStreams {
       }
       if count < 0 {
         if errno == EINTR { continue }
-        return errno
+        guard errno == EAGAIN else { return errno }
+        // Somebody made it a descriptor that does not wait.
+        var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        _ = unsafe poll(&entry, 1, -1)
+        continue
       }
       done += count
     }
