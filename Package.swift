@@ -116,6 +116,6 @@ let package = Package(
       dependencies: ["BenchKit", "BenchFloor", "BenchLinux", "BenchSupport", "TestSupport", "exorun"]),
     .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI"]),
     .testTarget(
-      name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoSelftest", "ExoABI", "TestSupport"]),
+      name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoSelftest", "ExoABI", "TestSupport", "TOML"]),
     .testTarget(name: "CommandLineTests", dependencies: ["TestSupport", "ExoABI", "BenchKit"]),
   ])

@@ -74,10 +74,11 @@ public enum GuestCatalogue {
       [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
     BuiltInGuest(
       "expose", in: "GuestFamily",
-      "Reads its page table, frame list and the free count; vectors, guarantees, regions.",
+      "Reads its page table and frame list; vectors, guarantees, regions.",
       [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
     BuiltInGuest(
-      "share", in: "GuestFamily", "One end of a share that `exorun up` makes: write, read or look, and its name.",
+      "share", in: "GuestFamily",
+      "One end of a share made by `exorun up`: write, read or look, and its name.",
       [Trial(ending: .exited(2), output: .exactly("share: write NAME, read NAME or look NAME\n"))]),
   ]
 

@@ -161,10 +161,12 @@ extension TOMLParser {
     let begins = bytes.first.map { $0.isDigit || $0 == 0x2b || $0 == 0x2d || $0 == .dot } ?? false
     if begins || word == "inf" || word == "nan" {
       let digits = bytes.allSatisfy { $0.isDigit || ".eE+-_:TZ".utf8.contains($0) }
-      if digits || word.hasSuffix("inf") || word.hasSuffix("nan") {
-        throw TOMLProblem(
-          line: line, "`\(word)`: only whole numbers are read here, anything else is a string")
-      }
+      let isNumber = digits || word.hasSuffix("inf") || word.hasSuffix("nan")
+      throw TOMLProblem(
+        line: line,
+        isNumber
+          ? "`\(word)`: only whole numbers are read here, anything else is a string"
+          : "`\(word)` is no whole number, and a string stands in quotes")
     }
     throw TOMLProblem(line: line, "`\(word)` is no value: a string stands in quotes")
   }

@@ -51,7 +51,7 @@ struct UpReader {
     top.finish()
     problems += top.problems
     if let machine { readMachine(machine) }
-    if environments.isEmpty, document.problems.isEmpty {
+    if environments.isEmpty, root["environment"] == nil, document.problems.isEmpty {
       problems.append(TOMLProblem(line: 1, "the file describes no [[environment]]"))
     }
     for table in environments { readEnvironment(table) }
