@@ -7,13 +7,13 @@ import Testing
   @Test func instructionsHaveTheirForm() {
     var rule = RegionRule()
     rule.set(.r3, to: -2)
-    rule.word(at: .r1, plus: 256, into: .r2)
+    rule.word(at: .r1, plus: 0x0403_0201, into: .r2)
     rule.less(.r4, .r5, into: .r6)
     rule.load(.newWord, into: .r7)
     rule.answer(.r6)
     #expect(
       rule.bytes == [
-        0, 3, 0, 0, 0xfe, 0xff, 0xff, 0xff, 2, 2, 1, 0, 0, 1, 0, 0, 11, 6, 4, 5, 0, 0, 0, 0, 1, 7, 5, 0, 0,
+        0, 3, 0, 0, 0xfe, 0xff, 0xff, 0xff, 2, 2, 1, 0, 1, 2, 3, 4, 11, 6, 4, 5, 0, 0, 0, 0, 1, 7, 5, 0, 0,
         0, 0, 0, 13, 0, 6, 0, 0, 0, 0, 0,
       ])
     #expect(rule.count == 5)
