@@ -38,11 +38,15 @@ struct EventQueue: Sendable {
   private(set) var posted: UInt32 = 0
   private(set) var consumed: UInt32 = 0
   private(set) var lost: UInt32 = 0
+  /// The environment has ended: the pages are another's.
+  private var isClosed = false
 
   init(page: Frame, control: Frame) {
     self.page = page
     self.control = control
   }
+
+  mutating func close() { isClosed = true }
 
   /// Whether the environment has events that it has not taken.
   mutating func hasPending(in memory: PhysicalMemory) -> Bool {
@@ -57,6 +61,7 @@ struct EventQueue: Sendable {
   /// Adds an event; false if the ring was full and it was counted as lost.
   @discardableResult
   mutating func post(_ event: Event, at time: UInt64, in memory: PhysicalMemory) -> Bool {
+    guard !isClosed else { return false }
     believe(memory.load32(controlWord(4)))
     guard posted &- consumed < Self.capacity else {
       lost &+= 1

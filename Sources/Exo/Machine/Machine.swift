@@ -179,6 +179,7 @@ public final class Machine: Sendable {
     service.remove(environment)
     // Whoever serves its ring at this moment finishes first.
     environment.ring.withLock { _ in }
+    environment.events.withLock { $0.close() }
     let (peak, hasOwner) = withKernel { kernel in
       let peak = kernel.domains[environment.id]?.framesPeak ?? 0
       kernel.destroyDomain(environment.id)
