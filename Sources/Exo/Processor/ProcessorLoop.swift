@@ -248,7 +248,7 @@ final class ProcessorLoop {
   /// Breaks the environment's bindings; its vCPU, which has left guest mode for good, is free for another.
   private func finish(_ environment: Environment) {
     environment.latch.setKicker(nil)
-    if let box = active.removeValue(forKey: environment.id) { pool.append(box) }
+    if let box = active.removeValue(forKey: environment.id), box.vcpu.settle() { pool.append(box) }
     processor.forget(environment.id)
     environment.machine.retire(environment)
     environment.finish()

@@ -135,24 +135,27 @@ struct ControlState: Hashable, Sendable {
   /// Makes the guest's time-stamp counter the host's. Where KVM refuses, it is so already.
   func alignClock() { _ = ckvm_set_tsc_offset(descriptor.number, 0) }
 
-  /// Completes what the last exit left half done: KVM finishes a device read at the next entry, and would put what was
-  /// read, and the old instruction pointer, into the registers of whoever is there by then.
-  private func completeExit() throws(HostError) {
+  /// Completes what the last exit left half done, without entering the guest: KVM finishes a device read at the next
+  /// entry, and puts what was read into registers or memory, by the page table that is at the root by then. So this comes
+  /// before either is another's. False if there is no end to it.
+  func settle() -> Bool {
+    defer { unsafe ckvm_set_immediate_exit(run, 0) }
     // An access of 16 bytes, or across pages, has several parts.
     for _ in 0..<16 {
       unsafe ckvm_set_immediate_exit(run, 1)
+      // A string instruction ends with this element.
+      unsafe ckvm_sync_registers(run).pointee.rcx = 1
+      unsafe ckvm_sync_dirty(run, 1)
       let result = ckvm_run(descriptor.number)
-      unsafe ckvm_set_immediate_exit(run, 0)
-      if result == -EINTR { return }
-      if result < 0 { throw HostError("KVM_RUN", result) }
+      if result == -EINTR { return true }
+      if result < 0 { return false }
     }
-    throw HostError("completing an exit", -EIO)
+    return false
   }
 
-  /// Readies a used vCPU for another environment: what its last exit left half done is finished without entering the
-  /// guest; then vector, x87 and MXCSR state are as after reset, no event is pending and no debug register set.
+  /// Readies a used vCPU that has settled for another environment: vector, x87 and MXCSR state are as after reset, no
+  /// event is pending and no debug register set.
   func clearState() throws(HostError) {
-    try completeExit()
     var state = kvm_xsave()
     // x87 control word 0x037f in bytes 0..1, MXCSR 0x1f80 in bytes 24..27; an XSTATE_BV of 0 says the rest is initial.
     state.region.0 = 0x037f
