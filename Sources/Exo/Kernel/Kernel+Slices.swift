@@ -8,6 +8,7 @@ extension Kernel {
   ) throws(Refusal) -> (CapabilityHandle, first: Int) {
     guard processor < sliceOwners.count else { throw .invalid }
     let owners = sliceOwners[processor]
+    guard owners.count(where: { $0 != nil }) + count <= SliceVector.ownable else { throw .noSpace }
     func isFree(_ first: Int) -> Bool { (first..<first + count).allSatisfy { owners[$0] == nil } }
     let first: Int
     if let wanted {

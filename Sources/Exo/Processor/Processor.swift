@@ -86,7 +86,12 @@ final class Processor: Sendable {
       guard !queue.runnable.isEmpty else { return nil }
       if !queue.slices.isEmpty {
         let able = Set(queue.runnable.map(\.id))
-        if let (owner, length) = queue.slices.next({ able.contains($0) }) { return take(owner, length) }
+        let owners = Set(queue.slices.slots.compactMap { $0 })
+        let without = queue.runnable.firstIndex { !owners.contains($0.id) }
+        if let (owner, length) = queue.slices.next(othersWait: without != nil, { able.contains($0) }) {
+          return take(owner, length)
+        }
+        if let without { return (queue.runnable.remove(at: without), SliceVector.length) }
       }
       return (queue.runnable.removeFirst(), Self.turn)
     }

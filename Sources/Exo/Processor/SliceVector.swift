@@ -2,12 +2,14 @@
 /// runs the environment that was bound to it. Position is meaning: an environment that wants low latency spreads its
 /// slots, one that wants throughput takes them side by side.
 ///
-/// A slot that nobody owns, or whose environment cannot run, goes to those that wait without a slot, in turn; so a
-/// processor is only idle when nothing can run.
+/// A slot that nobody owns, or whose environment cannot run, goes to those that wait, in turn; so a processor is only
+/// idle when nothing can run. A quarter of the slots cannot be owned, so that nobody waits for ever.
 struct SliceVector: Sendable {
   static let count = 64
   /// Nanoseconds of one slot.
   static let length: UInt64 = 5_000_000
+  /// The most slots of one vector that are owned.
+  static let ownable = 48
 
   private(set) var slots = [EnvironmentID?](repeating: nil, count: count)
   private var cursor = 0
@@ -31,12 +33,18 @@ struct SliceVector: Sendable {
   }
 
   /// The next slot's environment among those that can run, and how long it may. An environment in debt gets that much
-  /// less, and is passed over while a whole slot does not cover it. Nil if no owner can run: the time is free.
-  mutating func next(_ canRun: (EnvironmentID) -> Bool) -> (environment: EnvironmentID, length: UInt64)? {
+  /// less, and is passed over while a whole slot does not cover it. Nil if the slot is nobody's, and somebody waits who
+  /// has none, or if no owner can run: the time is free.
+  mutating func next(
+    othersWait: Bool, _ canRun: (EnvironmentID) -> Bool
+  ) -> (environment: EnvironmentID, length: UInt64)? {
     for _ in 0..<Self.count {
       let slot = cursor
       cursor = (cursor + 1) % Self.count
-      guard let owner = slots[slot], canRun(owner) else { continue }
+      guard let owner = slots[slot], canRun(owner) else {
+        if othersWait { return nil }
+        continue
+      }
       let debt = excess[owner] ?? 0
       guard debt < Self.length else {
         excess[owner] = debt - Self.length
