@@ -103,16 +103,20 @@ extension Kernel {
   /// Takes frames away from everybody who maps them. They have no owner until `reclaim` has made sure that nobody
   /// sees them any more.
   mutating func retire(_ first: Frame, count: Int) {
+    var others: [Frame] = []
+    var seen: [EnvironmentID: [Frame]] = [:]
     for i in 0..<count {
       let frame = first.advanced(by: i)
       for mapping in frames.mappings(of: frame) {
         // The neighbours in a huge page go too, though they may stay with their owner.
         let unbound = unbind(mapping)
-        translationsOf(unbound)
-        linger(unbound, in: mapping.environment)
+        others += unbound.filter { $0 < first || $0 >= first.advanced(by: count) }
+        seen[mapping.environment, default: []] += unbound
       }
     }
     translations.drop(first, count: count)
+    translationsOf(others)
+    for (environment, frames) in seen { linger(frames, in: environment) }
     for i in 0..<count {
       let frame = first.advanced(by: i)
       frames.retire(frame)
@@ -133,14 +137,14 @@ extension Kernel {
     publishFreeCount()
   }
 
-  /// Calls `body` for each run of frames side by side.
+  /// Calls `body` for each run of frames side by side, each frame once.
   func forEachRun(of unsorted: [Frame], _ body: (_ first: Frame, _ count: Int) -> Void) {
     let sorted = unsorted.sorted()
     var start = 0
     while start < sorted.count {
       var end = start + 1
-      while end < sorted.count, sorted[end].number == sorted[end - 1].number + 1 { end += 1 }
-      body(sorted[start], end - start)
+      while end < sorted.count, sorted[end].number <= sorted[end - 1].number + 1 { end += 1 }
+      body(sorted[start], Int(sorted[end - 1].number - sorted[start].number) + 1)
       start = end
     }
   }

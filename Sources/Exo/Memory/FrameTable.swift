@@ -18,10 +18,14 @@ struct FrameTable {
     var pins: UInt32 = 0
     /// Head of the list of mappings in `nodes`, -1 for none.
     var firstMapping: Int32 = -1
+    var mappings: UInt32 = 0
+    /// Whether its mappings are in `indexed`.
+    var isIndexed = false
   }
   private struct Node {
     var mapping: Mapping
     var next: Int32
+    var previous: Int32 = -1
   }
 
   let count: Int
@@ -30,6 +34,9 @@ struct FrameTable {
   private var entries: [Entry] = []
   private var nodes: [Node] = []
   private var freeNode: Int32 = -1
+  /// The nodes of frames with many mappings, so that taking one away does not take a walk past all others.
+  private var indexed: [Mapping: Int32] = [:]
+  private static let walkLimit: UInt32 = 32
   // One bit a frame, set while free.
   private var freeBits: [UInt64]
   private var hint = 0
@@ -77,19 +84,26 @@ struct FrameTable {
 
   /// Takes frames side by side that begin at a multiple of `alignment`: the first such run.
   mutating func allocate(_ wanted: Int, alignment: Int, kind: Kind, owner: EnvironmentID) -> Frame? {
-    guard wanted > 0, wanted <= freeCount else { return nil }
-    for start in stride(from: 0, through: count - wanted, by: alignment) {
-      let first = Frame(UInt32(start))
-      if allocate(at: first, count: wanted, kind: kind, owner: owner) { return first }
-    }
-    return nil
+    guard let first = findRun(wanted, alignment: alignment),
+      allocate(at: first, count: wanted, kind: kind, owner: owner)
+    else { return nil }
+    return first
   }
 
   /// Whether such a run is free.
-  func hasRun(_ wanted: Int, alignment: Int) -> Bool {
-    stride(from: 0, through: count - wanted, by: alignment).contains { start in
-      (start..<start + wanted).allSatisfy { isFree(Frame(UInt32($0))) }
+  func hasRun(_ wanted: Int, alignment: Int) -> Bool { findRun(wanted, alignment: alignment) != nil }
+
+  private func findRun(_ wanted: Int, alignment: Int) -> Frame? {
+    guard wanted > 0, wanted <= freeCount else { return nil }
+    var start = 0
+    while start + wanted <= count {
+      // From the end, so that no frame is looked at more than twice.
+      guard let busy = (start..<start + wanted).last(where: { !isFree(Frame(UInt32($0))) }) else {
+        return Frame(UInt32(start))
+      }
+      start = (busy / alignment + 1) * alignment
     }
+    return nil
   }
 
   private mutating func take(_ frame: Frame, kind: Kind, owner: EnvironmentID) {
@@ -188,15 +202,29 @@ struct FrameTable {
 
   mutating func addMapping(_ mapping: Mapping, to frame: Frame) {
     let n = entry(frame)
-    let node = Node(mapping: mapping, next: entries[n].firstMapping)
+    let head = entries[n].firstMapping
+    let node = Node(mapping: mapping, next: head)
+    let index: Int32
     if freeNode >= 0 {
-      let index = freeNode
+      index = freeNode
       freeNode = nodes[Int(index)].next
       nodes[Int(index)] = node
-      entries[n].firstMapping = index
     } else {
-      entries[n].firstMapping = Int32(nodes.count)
+      index = Int32(nodes.count)
       nodes.append(node)
+    }
+    if head >= 0 { nodes[Int(head)].previous = index }
+    entries[n].firstMapping = index
+    entries[n].mappings += 1
+    if entries[n].isIndexed {
+      indexed[mapping] = index
+    } else if entries[n].mappings > Self.walkLimit {
+      entries[n].isIndexed = true
+      var next = entries[n].firstMapping
+      while next >= 0 {
+        indexed[nodes[Int(next)].mapping] = next
+        next = nodes[Int(next)].next
+      }
     }
   }
 
@@ -204,20 +232,29 @@ struct FrameTable {
   @discardableResult
   mutating func removeMapping(_ mapping: Mapping, from frame: Frame) -> Bool {
     let n = entry(frame)
-    var previous: Int32 = -1
-    var index = entries[n].firstMapping
-    while index >= 0 {
-      let next = nodes[Int(index)].next
-      if nodes[Int(index)].mapping == mapping {
-        if previous < 0 { entries[n].firstMapping = next } else { nodes[Int(previous)].next = next }
-        nodes[Int(index)].next = freeNode
-        freeNode = index
-        return true
-      }
-      previous = index
-      index = next
+    guard let index = find(mapping, of: n) else { return false }
+    let node = nodes[Int(index)]
+    if node.previous >= 0 {
+      nodes[Int(node.previous)].next = node.next
+    } else {
+      entries[n].firstMapping = node.next
     }
-    return false
+    if node.next >= 0 { nodes[Int(node.next)].previous = node.previous }
+    nodes[Int(index)].next = freeNode
+    freeNode = index
+    entries[n].mappings -= 1
+    if entries[n].isIndexed {
+      indexed[mapping] = nil
+      if entries[n].mappings == 0 { entries[n].isIndexed = false }
+    }
+    return true
+  }
+
+  private func find(_ mapping: Mapping, of n: Int) -> Int32? {
+    if entries[n].isIndexed { return indexed[mapping] }
+    var index = entries[n].firstMapping
+    while index >= 0, nodes[Int(index)].mapping != mapping { index = nodes[Int(index)].next }
+    return index >= 0 ? index : nil
   }
 
   func mappings(of frame: Frame) -> [Mapping] {
