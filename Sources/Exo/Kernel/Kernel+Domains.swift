@@ -43,15 +43,18 @@ extension Kernel {
     let segments = request.image?.segments ?? []
     let bytes = request.image?.bytes ?? []
     let imagePages = segments.reduce(0) { $0 + $1.pageCount }
-    let needed = imagePages + Int(EXO_STACK_PAGES)
-    let available = min(frames.freeCount + retired.count, Int(clamping: request.quota.frames))
-    func outOfMemory() -> LaunchError { .outOfMemory(neededFrames: needed + 16, available: available) }
+    // Besides: the kit and its tables, and a few tables for the rest.
+    let needed = imagePages + Int(EXO_STACK_PAGES) + Shell.framesNeeded + 9
+    let available = min(
+      frames.freeCount + retired.count + surplusFrames, Int(clamping: request.quota.frames))
+    func outOfMemory() -> LaunchError { .outOfMemory(neededFrames: needed, available: available) }
     guard needed <= available else { throw outOfMemory() }
     let shell: Shell
     do { shell = try takeShell() } catch { throw outOfMemory() }
     domains[request.id] = Domain(id: request.id, shell: shell, latch: request.latch)
     do {
       try capabilities.open(request.id, limit: request.quota)
+      try charge(shell.frameCount, to: request.id)
       for segment in segments {
         try populate(
           request.id, at: segment.address, pages: segment.pageCount, rights: segment.rights,
@@ -102,13 +105,14 @@ extension Kernel {
     do throws(Refusal) {
       let shell = try takeShell()
       domains[request.id] = Domain(id: request.id, shell: shell, latch: request.latch)
+      try charge(shell.frameCount, to: request.id)
       writeStartPage(request, shell: shell)
       let authority = Authority(.environment(request.id), Resource.Kind.environment.rights)
       do { return try capabilities.mint(authority, in: creator) } catch { throw Refusal(error) }
     } catch {
-      if let domain = domains.removeValue(forKey: request.id) { shells.append(domain.shell) }
       for removed in capabilities.removeAll(of: request.id) { breakBindings(of: removed) }
       releaseCharges(of: request.id)
+      if let domain = domains.removeValue(forKey: request.id) { giveBack(domain.shell) }
       throw error
     }
   }
@@ -159,13 +163,14 @@ extension Kernel {
   /// Breaks every binding of an environment whose vCPU has left guest mode for good. What it owned has no owner after
   /// this; its shell serves the next one.
   mutating func destroyDomain(_ id: EnvironmentID) {
-    guard let domain = domains[id] else { return }
+    guard domains[id] != nil else { return }
+    // Nobody reads the list of its frames any more: it is not kept up while they go one by one.
+    domains[id]?.runs = []
     releaseGuarantees(of: id)
     clearUserMappings(of: id)
     for removed in capabilities.removeAll(of: id) { breakBindings(of: removed) }
     releaseCharges(of: id)
-    domains[id] = nil
-    shells.append(domain.shell)
+    if let domain = domains.removeValue(forKey: id) { giveBack(domain.shell) }
     reclaim()
   }
 

@@ -94,7 +94,7 @@ extension Kernel {
     }
     publishFreeCount()
   }
-  /// What is still charged to a dead environment, its page tables, goes to the pool of shells with them.
+  /// What is still charged to a dead environment, its shell, is the machine's again.
   mutating func releaseCharges(of id: EnvironmentID) {
     uncharge(domains[id]?.framesHeld ?? 0, of: id)
     do { try capabilities.quotas.close(id) } catch { logFault("closing the quota of \(id): \(error)") }
@@ -126,6 +126,8 @@ extension Kernel {
 
   /// Gives retired frames back to the machine, once nobody who had them bound can see them any more: zeroed.
   mutating func reclaim() {
+    // Surplus shells are worth the pause only when memory is.
+    if frames.freeCount < frames.count / 16 { dismantle() }
     guard !retired.isEmpty else { return }
     for id in domains.filter({ !$0.value.lingering.isEmpty }).keys { settle(id) }
     translationsOf(retired)

@@ -38,6 +38,7 @@ extension Kernel {
     translations.forgetTables()
     for id in domains.keys { domains[id]?.shell.tainted = [] }
     for index in shells.indices { shells[index].tainted = [] }
+    for index in surplus.indices { surplus[index].tainted = [] }
   }
 
   /// A range must cover each huge page in it wholly.

@@ -18,7 +18,7 @@ extension Kernel {
       checkGates(of: domain, id, &wrong)
       checkAccount(of: domain, id, owning: owned[id] ?? 0, &wrong)
     }
-    for shell in shells { checkTables(of: shell, belongingTo: nil, &wrong) { _, _ in } }
+    for shell in shells + surplus { checkTables(of: shell, belongingTo: nil, &wrong) { _, _ in } }
     checkInvertedMap(records, found, &wrong)
     checkPins(records, &wrong)
     let living = Set(domains.keys)
@@ -42,7 +42,7 @@ extension Kernel {
     }
     add(nucleusText, .nucleus)
     add(machinePage, .nucleus)
-    for shell in shells + domains.values.map(\.shell) {
+    for shell in shells + surplus + domains.values.map(\.shell) {
       for frame in shell.space.tables { add(frame, .pageTable) }
       for frame in [shell.tables.data, shell.tables.idt] { add(frame, .nucleus) }
       for page in shell.kitPages { add(page.frame, .kit) }
@@ -55,7 +55,7 @@ extension Kernel {
     return kinds
   }
 
-  /// One type at a time, that of whoever has it; what nobody has is free and clean. Returns how many frames each
+  /// One type at a time, that of whoever has it; what nobody has is free and clean. Returns how many frames of data each
   /// environment owns.
   private func checkFrames(
     _ records: [FrameTable.Record], contentOf isRead: (Frame) -> Bool, _ wrong: inout [String]
@@ -77,8 +77,9 @@ extension Kernel {
         if isRead(frame), !memory.isZero(frame) { wrong.append("\(frame) is free and not zero") }
         continue
       }
+      guard record.kind == .data else { continue }
       owned[record.owner, default: 0] += 1
-      if record.kind == .data, !capabilities.holdsFrame(frame, .all, in: record.owner) {
+      if !capabilities.holdsFrame(frame, .all, in: record.owner) {
         wrong.append("\(frame) is owned by \(record.owner) without a capability")
       }
     }
@@ -100,10 +101,11 @@ extension Kernel {
 
   // --- accounts
 
-  /// What an environment owns, is charged for and is told of.
+  /// What an environment owns, is charged for and is told of: its frames and its shell's.
   private func checkAccount(
-    of domain: Domain, _ id: EnvironmentID, owning owned: Int, _ wrong: inout [String]
+    of domain: Domain, _ id: EnvironmentID, owning data: Int, _ wrong: inout [String]
   ) {
+    let owned = data + domain.shell.frameCount
     let charged = capabilities.quotas.account(of: id)?.used.frames
     let status = domain.shell.start.address.value + UInt64(EXO_STATUS_OFFSET)
     let published = memory.load(PhysicalAddress(status + 8))

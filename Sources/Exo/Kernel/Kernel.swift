@@ -14,6 +14,8 @@ struct Kernel: ~Copyable {
   var domains: [EnvironmentID: Domain] = [:]
   /// Address spaces of environments that ended, for the next ones: see `Shell`.
   var shells: [Shell] = []
+  /// Those that are not kept.
+  var surplus: [Shell] = []
   /// Frames nobody owns and some vCPU may still see.
   var retired: [Frame] = []
   private var lastEnvironment: UInt32 = 0

@@ -3,10 +3,13 @@ import ExoABI
 /// What every environment has before it has anything of its own: page tables, the nucleus's data pages, and the
 /// kit (start page, rings, trap page).
 ///
-/// A shell is never taken apart: when its environment ends, the leaf entries outside the kit are cleared, and the
+/// A shell is not taken apart: when its environment ends, the leaf entries outside the kit are cleared, and the
 /// tables, with the links between them, serve the next environment. KVM's shadow pages follow a table's links, and
 /// nothing short of dropping all of them makes it forget a link that the host changed; with links that never change
-/// there is nothing to forget. It also makes a new environment cheap.
+/// there is nothing to forget. It also makes a new environment cheap. Only shells that are too many, or have grown too
+/// large, are given back, many at a time (`Kernel.dismantle`).
+///
+/// Its frames are charged to the environment that uses it.
 struct Shell: Sendable {
   var space: AddressSpace
   let tables: NucleusTables
@@ -21,6 +24,14 @@ struct Shell: Sendable {
 
   /// Root and nucleus pages, kit, and three tables for each half of the address space.
   static let framesNeeded = 15
+
+  /// Every frame it is made of.
+  var frames: [Frame] { space.tables + [tables.data, tables.idt] + kitPages.map(\.frame) }
+  var frameCount: Int { space.tables.count + 8 }
+
+  /// How many are kept for the next environments, and how many tables one of those may have.
+  static let keptLimit = 64
+  static let keptTables = 32
 
   /// The kit's pages and what the environment may do with them.
   var kitPages: [(address: UInt64, frame: Frame, rights: Rights)] {
@@ -53,6 +64,32 @@ extension Kernel {
       memory.zero(frame)
     }
     return shell
+  }
+
+  /// Takes back the shell of an environment whose vCPU has left guest mode for good and whose pages are cleared.
+  mutating func giveBack(_ shell: Shell) {
+    if shells.count < Shell.keptLimit, shell.space.tables.count <= Shell.keptTables {
+      shells.append(shell)
+      return
+    }
+    surplus.append(shell)
+    if surplusFrames > frames.count / 32 { dismantle() }
+  }
+  var surplusFrames: Int { surplus.reduce(0) { $0 + $1.frameCount } }
+
+  /// Gives the frames of surplus shells back to the machine. KVM is made to forget all its tables once for all of them;
+  /// no vCPU runs on theirs.
+  mutating func dismantle() {
+    guard !surplus.isEmpty else { return }
+    let freed = surplus.flatMap(\.frames)
+    surplus = []
+    translationsOf(freed)
+    forgetTables()
+    for frame in freed {
+      memory.zero(frame)
+      frames.release(frame)
+    }
+    publishFreeCount()
   }
 
   private mutating func makeShell() throws(Refusal) -> Shell {

@@ -28,7 +28,7 @@ extension Environment {
     public var exocalls: [(name: String, count: UInt64)]
     /// Exocalls that were refused.
     public var refused: UInt64
-    /// Most frames it held at once, tables and kit not counted.
+    /// Most frames it held at once, tables and kit counted.
     public var framesPeak: Int
     /// Where the time went from the call of `launch` to the first entry into the guest.
     public var startup: [(step: String, time: Duration)]
