@@ -41,6 +41,7 @@ func guest(_ name: String, _ path: String, with more: [Target.Dependency] = []) 
 let guests = [
   guest("GuestHello", "hello"), guest("GuestBasics", "basics"), guest("GuestFamily", "family"),
   guest("GuestBench", "bench", with: ["BenchLoops", "BenchWork"]),
+  guest("GuestHostile", "hostile", with: ["HostileSupport"]),
 ]
 
 // Measurement code is optimised in every build: a figure from a debug build would mean nothing.
@@ -68,6 +69,8 @@ let package = Package(
     .target(
       name: "GuestRuntime", dependencies: ["ExoABI"], cSettings: guestC, linkerSettings: guestLink),
     .target(name: "LibOS", dependencies: ["ExoABI", "GuestRuntime"], swiftSettings: guestSwift),
+    // What the hostile guest cannot say in Swift.
+    .target(name: "HostileSupport", dependencies: ["ExoABI"], cSettings: guestC),
   ] + guests + [
     .plugin(
       name: "StageGuests", capability: .buildTool(),

@@ -80,6 +80,9 @@ public enum GuestCatalogue {
       "share", in: "GuestFamily",
       "One end of a share made by `exorun up`: write, read or look, and its name.",
       [Trial(ending: .exited(2), output: .exactly("share: write NAME, read NAME or look NAME\n"))]),
+    BuiltInGuest(
+      "hostile", in: "GuestHostile",
+      "Attacks the exokernel in the way its argument names; --list names them.", Trial.hostile),
   ]
 
   public static func named(_ name: String) -> BuiltInGuest? { all.first { $0.name == name } }

@@ -7,6 +7,13 @@ public struct Trial: Sendable {
   public var input: Input
   /// Bytes of memory of its machine.
   public var memory: UInt64
+  /// Most bytes of it that the guest may hold; all if nil.
+  public var memoryLimit: UInt64?
+  public var processors = 1
+  /// Whether a witness runs beside it, and another one after it, and no frames may be missing at the end.
+  public var hasWitness = false
+  /// Whether another witness must be able to finish while it runs on the same processor. It is killed then.
+  public var mustShare = false
   public var timeLimit: Duration
   public var ending: Ending
   public var output: Output
@@ -33,6 +40,7 @@ public struct Trial: Sendable {
     case faulted(ExceptionVector)
     case misused
     case timeLimit
+    case killed
 
     public var description: String {
       switch self {
@@ -40,6 +48,7 @@ public struct Trial: Sendable {
       case .faulted(let vector): "fault \(vector.mnemonic)"
       case .misused: "misuse"
       case .timeLimit: "time limit"
+      case .killed: "killed"
       }
     }
   }
@@ -74,7 +83,8 @@ extension Trial.Ending {
     case .faulted(let report): self = .faulted(report.vector)
     case .misused: self = .misused
     case .timeLimit: self = .timeLimit
-    case .killed, .hostFailure: return nil
+    case .killed: self = .killed
+    case .hostFailure: return nil
     }
   }
 }

@@ -1,4 +1,5 @@
 import Exo
+import Glibc
 import Synchronization
 
 /// How a trial went.
@@ -27,20 +28,36 @@ extension BuiltInGuest {
       guard let image = try image() else { throw Absent(target: target) }
       var configuration = base
       configuration.memory = trial.memory
+      configuration.processors = trial.processors
       let machine = try Machine(configuration)
       defer { machine.stop() }
+      let witness = trial.hasWitness ? try Witness(in: machine, image) : nil
+      let free = machine.freeFrames
       let environment = try machine.launch(
-        image, arguments: [name] + trial.arguments,
+        image, arguments: [name] + trial.arguments, memory: trial.memoryLimit,
         console: Console(
           input: .bytes(Array(input.utf8)),
           output: .handler { bytes in output.withLock { $0 += bytes } }),
         timeLimit: trial.timeLimit)
+      if trial.mustShare {
+        if let problem = try Witness(in: machine, image).finish() { problems.append("beside it, \(problem)") }
+        environment.kill()
+      }
       let end = environment.waitForOutcome()
       outcome = end
       if Trial.Ending(end) != trial.ending {
         problems.append("ended with \(end.summary), not \(trial.ending)")
       }
       problems += trial.output.problems(with: output.withLock { $0 }, input)
+      if let witness {
+        // What it said tells which way of the attack came through.
+        if !problems.isEmpty { problems.append(output.withLock { String(decoding: $0, as: UTF8.self) }) }
+        if let problem = witness.finish() { problems.append(problem) }
+        if let problem = try Witness(in: machine, image).finish() {
+          problems.append("afterwards, \(problem)")
+        }
+        problems += machine.missingFrames(of: free)
+      }
     } catch {
       problems.append("\(error)")
     }
@@ -51,6 +68,20 @@ extension BuiltInGuest {
   private struct Absent: Error, CustomStringConvertible {
     let target: String
     var description: String { "\(target) is not among the images built in" }
+  }
+}
+
+extension Machine {
+  /// Waits until what an ended family of environments held is free again, save the address spaces that are kept for the
+  /// next; says so if that does not happen.
+  fileprivate func missingFrames(of before: Int) -> [String] {
+    let kept = Int(configuration.memory >> 12) / 8
+    let end = ContinuousClock.now + .seconds(5)
+    while freeFrames < before - kept {
+      if ContinuousClock.now > end { return ["\(before - freeFrames) frames are not free again"] }
+      usleep(1000)
+    }
+    return []
   }
 }
 
