@@ -16,6 +16,8 @@ func family() {
 
 /// What an ordinary child needs.
 let modest = EnvironmentQuota(frames: 64)
+/// Enough for the address space that an environment is made with.
+let bareFrames: UInt64 = 24
 
 private func computes() throws(ExocallError) {
   let page = try SharedPage.make()
@@ -102,7 +104,7 @@ private func killed() throws(ExocallError) {
   quota.frames = 128
   var child = try Child.make(quota) { _ in
     let words = SharedWords(address: SharedPage.first)
-    guard let never = try? Environment.create(EnvironmentQuota(frames: 0, capabilities: 0)),
+    guard let never = try? Environment.create(EnvironmentQuota(frames: bareFrames, capabilities: 0)),
       let watch = try? never.watch()
     else { return 1 }
     words[0] = UInt64(never.number)

@@ -25,10 +25,10 @@ func quotas() throws(ExocallError) {
 
 /// A child cannot consume more than it was given.
 private func bounded() throws(ExocallError) {
-  let quota = EnvironmentQuota(frames: 100, capabilities: 64, environments: 2)
+  let quota = EnvironmentQuota(frames: 160, capabilities: 64, environments: 2)
   var child = try Child.make(quota) { _ in
     var problems: Int32 = 0
-    let nothing = EnvironmentQuota(frames: 0, capabilities: 0)
+    let nothing = EnvironmentQuota(frames: bareFrames, capabilities: 0)
     var made = 0
     do throws(ExocallError) {
       while made < 10 {
@@ -45,7 +45,7 @@ private func bounded() throws(ExocallError) {
     } catch {
       if error != .quotaExceeded { problems |= 4 }
     }
-    if frames > 100 || Frames.limit != 100 || Frames.held > 100 { problems |= 8 }
+    if frames > 160 || Frames.limit != 160 || Frames.held > 160 { problems |= 8 }
     return problems
   }
   try child.start()

@@ -10,6 +10,7 @@ extension Environment {
         tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(child.id.number), 0))
     case .eventPost(let handle, let value):
       let receiver = try target(handle, needing: .deliver)
+      guard receiver.scheduling.withLock({ $0.state != .ended }) else { throw .absent }
       receiver.post(Event(kind: .message, data: id.number, value: value))
     case .slicesBind(let handle, let first, let count, let receiver):
       let runner = receiver.rawValue == 0 ? self : try target(receiver, needing: .control)
