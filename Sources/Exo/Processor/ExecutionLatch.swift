@@ -1,4 +1,5 @@
 import CKVM
+import Glibc
 import Synchronization
 
 /// Tells whether an environment's vCPU may be in guest mode, and keeps it out while something is changed that the
@@ -24,7 +25,8 @@ final class ExecutionLatch: Sendable {
       inGuest.store(1, ordering: .sequentiallyConsistent)
       guard holders.load(ordering: .sequentiallyConsistent) != 0 else { return }
       inGuest.store(0, ordering: .sequentiallyConsistent)
-      while holders.load(ordering: .acquiring) != 0 { ckvm_pause() }
+      var spins = 0
+      while holders.load(ordering: .acquiring) != 0 { Self.pause(&spins) }
     }
   }
 
@@ -60,9 +62,15 @@ final class ExecutionLatch: Sendable {
     {
       // A kick can be lost between the check of immediate_exit and guest entry only if it is never repeated.
       if spins % 20_000 == 0 { kick() }
-      spins += 1
-      ckvm_pause()
+      Self.pause(&spins)
     }
+  }
+
+  /// A moment's wait. After a while it lets others have the host's processor: it may be this thread that keeps the one
+  /// waited for from running.
+  private static func pause(_ spins: inout Int) {
+    spins += 1
+    if spins % 1_000 == 0 { sched_yield() } else { ckvm_pause() }
   }
 
   /// Asks the vCPU to leave guest mode, without waiting.
