@@ -42,6 +42,8 @@ final class KernelBench {
 
   init(frames: Int = 512) throws {
     kernel = try Kernel(memory: PhysicalMemory(size: UInt64(frames) << 12))
+    kernel.sliceOwners = [[EnvironmentID?]](
+      repeating: [EnvironmentID?](repeating: nil, count: SliceVector.count), count: 2)
   }
 
   static func request(_ id: EnvironmentID, quota: Quota, latch: ExecutionLatch = ExecutionLatch())

@@ -41,7 +41,8 @@ final class KernelModel {
     let before = isStateChecked ? state() : 0
     var wrong: [String] = []
     switch random.below(40) {
-    case 0: what = destroy(random.oneIn(3) ? random.pick(living) : living.last ?? id)
+    case 0 where random.oneIn(lifetime):
+      what = destroy(random.oneIn(3) ? random.pick(living) : living.last ?? id)
     case 1: what = createChild(of: id)
     case 2:
       bench.kernel.reclaim()
@@ -64,6 +65,8 @@ final class KernelModel {
     return wrong
   }
 
+  /// An environment ends every 40 times as many steps.
+  var lifetime = 1
   /// Whether a refused call is seen to change nothing: costs more than the call.
   var checksState = true
   private var isStateChecked: Bool { checksState && steps % 4 == 0 }
@@ -95,6 +98,19 @@ final class KernelModel {
       return 0
     case .environmentStart(let handle, _), .environmentStop(let handle), .environmentResume(let handle):
       _ = try bench.kernel.environment(handle, needing: .control, in: id)
+      return 0
+    case .timerSet: return 0
+    case .eventBind(let handler, let stackTop, let kinds):
+      _ = try bench.kernel.bindEvents(handler: handler, stackTop: stackTop, kinds: kinds, in: id)
+      return 0
+    case .eventUnbind:
+      try bench.kernel.unbindEvents(in: id)
+      return 0
+    case .eventPost(let handle, _):
+      _ = try bench.kernel.environment(handle, needing: .deliver, in: id)
+      return 0
+    case .slicesBind(let handle, let first, let count, _):
+      _ = try bench.kernel.slices(handle, first: first, count: count, in: id)
       return 0
     case .environmentInspect(let handle), .environmentWait(let handle):
       _ = try bench.kernel.environment(handle, needing: .inspect, in: id)
@@ -231,7 +247,7 @@ final class KernelModel {
   /// What a library OS might ask.
   func sensibleSubmission(for id: EnvironmentID) -> Submission {
     let handle = sensibleHandle(of: id)
-    switch random.below(28) {
+    switch random.below(32) {
     case 0...2:
       let frame = random.oneIn(2) ? UInt64.max : UInt64(random.below(Self.frames))
       if random.oneIn(4) { return submission(EXO_CALL_frame_allocate, [.max, 512, 512]) }
@@ -285,6 +301,22 @@ final class KernelModel {
           handle, UInt64(random.below(2)), UInt64(random.below(16)), sensibleAddress(),
           UInt64(random.below(64)),
         ])
+    case 26:
+      if random.oneIn(3) { return submission(EXO_CALL_event_bind, [0]) }
+      return submission(
+        EXO_CALL_event_bind,
+        [
+          sensibleAddress(), sensibleAddress() + UInt64(random.pick([0, 0x20, 0x800])),
+          UInt64(random.below(32)),
+        ])
+    case 27:
+      return submission(
+        EXO_CALL_slices_allocate,
+        [
+          UInt64(random.below(2)), random.oneIn(2) ? .max : UInt64(random.below(64)),
+          UInt64(1 + random.below(4)),
+        ])
+    case 28: return submission(EXO_CALL_slices_bind, [handle, 0, UInt64(1 + random.below(3)), 0])
     default: return vectorSubmission(for: id, isSensible: true)
     }
   }

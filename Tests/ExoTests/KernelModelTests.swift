@@ -42,6 +42,7 @@ import Testing
     while made < calls {
       let model = try KernelModel(seed: seed)
       model.checksState = false
+      model.lifetime = 8
       var wrong: [String] = []
       for _ in 0..<20 where wrong.isEmpty {
         for _ in 0..<250 where wrong.isEmpty { wrong += model.step() }

@@ -21,6 +21,7 @@ extension Kernel {
     for shell in shells + surplus { checkTables(of: shell, belongingTo: nil, &wrong) { _, _ in } }
     checkInvertedMap(records, found, &wrong)
     checkPins(records, &wrong)
+    checkSlices(&wrong)
     let living = Set(domains.keys)
     if living != Set(capabilities.environments) { wrong.append("environments and capability tables differ") }
     let published = memory.load(PhysicalAddress(machinePage.address.value + 8))
@@ -142,6 +143,9 @@ extension Kernel {
       for page in domain.exceptionStacks.values.flatMap(\.pushed) + Array(domain.guarantees) {
         wishes[page, default: 0] += 1
       }
+      if let binding = domain.eventBinding {
+        for page in ExceptionStack(top: binding.stackTop).pushed { wishes[page, default: 0] += 1 }
+      }
       if wishes != domain.pinned { wrong.append("\(id): pinned are \(domain.pinned), should be \(wishes)") }
       for (page, count) in domain.pinned {
         let entry = domain.shell.space.entry(of: page, in: memory)
@@ -151,7 +155,9 @@ extension Kernel {
         }
         pins[frame, default: 0] += count
       }
-      let bound = domain.exceptionStacks.values.reduce(domain.guarantees.count) { $0 + $1.vectors.count }
+      let bound = domain.exceptionStacks.values.reduce(
+        domain.guarantees.count + (domain.eventBinding == nil ? 0 : 1)
+      ) { $0 + $1.vectors.count }
       let owned = capabilities.roots.keys.count {
         if case .region = $0 { capabilities.owner(of: $0) == id } else { false }
       }
@@ -169,6 +175,22 @@ extension Kernel {
     for number in regions.keys where capabilities.roots[.region(number)] == nil {
       wrong.append("region \(number) belongs to nobody")
     }
+  }
+}
+
+// --- slices
+
+extension Kernel {
+  /// A slot of a slice vector has the owner of the first capability to it, or none.
+  fileprivate func checkSlices(_ wrong: inout [String]) {
+    var owners = sliceOwners.map { $0.map { _ in EnvironmentID?.none } }
+    for resource in capabilities.roots.keys {
+      guard case .slices(let processor, let run) = resource else { continue }
+      for slot in run.first..<run.end {
+        owners[Int(processor)][Int(slot)] = capabilities.owner(of: resource)
+      }
+    }
+    if owners != sliceOwners { wrong.append("slices belong to \(sliceOwners), should to \(owners)") }
   }
 }
 

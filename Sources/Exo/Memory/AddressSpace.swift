@@ -123,11 +123,12 @@ struct AddressSpace: Sendable {
   func forEachMappedPage(
     in memory: PhysicalMemory, _ body: (GuestAddress, PageTableEntry, _ slot: PhysicalAddress) -> Void
   ) {
-    func visit(_ table: PhysicalAddress, level: UInt64, base: UInt64, entries: UInt64) {
-      for index in 0..<entries where level < 3 || index != UInt64(EXO_KIT_TABLES_SLOT) {
-        let slot = PhysicalAddress(table.value + index * 8)
-        let entry = memory.entry(at: slot)
-        let address = base + index << (12 + 9 * level)
+    func visit(_ table: PhysicalAddress, level: UInt64, base: UInt64) {
+      memory.forEachWord(of: Frame(UInt32((table.value - PhysicalAddress.memoryBase) >> 12))) { index, word in
+        if level == 3, index >= 256 || index == Int(EXO_KIT_TABLES_SLOT) { return }
+        let entry = PageTableEntry(bits: word)
+        let address = base + UInt64(index) << (12 + 9 * level)
+        let slot = PhysicalAddress(table.value + UInt64(index) * 8)
         if level == 0 {
           if entry.isMapped { body(GuestAddress(address), entry, slot) }
         } else if level == 1, entry.isHuge {
@@ -135,11 +136,11 @@ struct AddressSpace: Sendable {
             body(GuestAddress(address + UInt64(page) << 12), entry.small(page), slot)
           }
         } else if entry.isPresent {
-          visit(entry.address, level: level - 1, base: address, entries: 512)
+          visit(entry.address, level: level - 1, base: address)
         }
       }
     }
-    visit(root.address, level: 3, base: 0, entries: 256)
+    visit(root.address, level: 3, base: 0)
   }
 
   /// Copies `count` bytes of the environment's memory, which it must be able to read at this moment, to the end of
