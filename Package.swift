@@ -119,6 +119,7 @@ let package = Package(
       dependencies: ["BenchKit", "BenchFloor", "BenchLinux", "BenchSupport", "TestSupport", "exorun"]),
     .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI"]),
     .testTarget(
-      name: "GuestTests", dependencies: ["Exo", "ExoGuests", "ExoSelftest", "ExoABI", "TestSupport", "TOML"]),
+      name: "GuestTests",
+      dependencies: ["Exo", "ExoGuests", "ExoSelftest", "ExoABI", "CKVM", "TestSupport", "TOML"]),
     .testTarget(name: "CommandLineTests", dependencies: ["TestSupport", "ExoABI", "BenchKit"]),
   ])
