@@ -211,8 +211,8 @@ final class ModelMachine {
   private func act(_ guest: ModelGuest, _ other: ModelGuest, _ kernel: inout Kernel) -> (
     String, interim: [(ModelGuest, UInt64)]
   ) {
-    let choice = random.below(20)
-    let address = place(guest, kernel, mapped: (7...13).contains(choice))
+    let choice = random.below(21)
+    let address = place(guest, kernel, mapped: (8...14).contains(choice))
     let at = GuestAddress(address)
     do throws(Refusal) {
       let own = ownHandles(guest, kernel)
@@ -245,23 +245,47 @@ final class ModelMachine {
           try kernel.drop(handle, in: guest.id)
           throw error
         }
-      case 6:
-        let place = GuestAddress(random.pick(ModelGuest.huge))
-        if random.oneIn(2) {
-          try kernel.unmap(place, pages: 512, in: guest.id)
-          return ("unmaps-huge", [])
+      case 6...7:
+        let space = kernel.domains[guest.id]?.shell.space
+        let mapped = ModelGuest.huge.filter {
+          space?.entry(of: GuestAddress($0), in: kernel.memory).isMapped ?? false
         }
+        guard let base = mapped.randomElement(using: &random) else { throw .absent }
+        let place = GuestAddress(base)
         let rights = anyRights()
-        try kernel.protect(place, pages: 512, rights: rights, in: guest.id)
-        return ("protects-huge \(rights)", [])
-      case 7...8:
+        switch random.below(3) {
+        case 0:
+          try kernel.unmap(place, pages: 512, in: guest.id)
+          return ("unmaps-huge \(place)", [])
+        case 1:
+          try kernel.protect(place, pages: 512, rights: rights, in: guest.id)
+          return ("protects-huge \(place) \(rights)", [])
+        default:
+          // Another huge page, or a small one of other frames, where KVM may remember the first.
+          let interim = [0, 100, 511].map { (guest, base + $0 << 12) }
+          guard let (handle, authority) = own.filter({ $0.1.isHuge }).randomElement(using: &random) else {
+            throw .absent
+          }
+          try kernel.unmap(place, pages: 512, in: guest.id)
+          do throws(Refusal) {
+            if random.oneIn(4) {
+              try kernel.map(
+                handle, offset: random.below(512), at: place, pages: 1, rights: rights, in: guest.id)
+            } else {
+              try kernel.map(
+                handle, offset: 0, at: place, pages: 512, rights: rights, huge: true, in: guest.id)
+            }
+          } catch { return ("remaps-huge \(place): refused \(error.code)", interim) }
+          return ("remaps-huge \(place) to \(authority)", interim)
+        }
+      case 8...9:
         try kernel.unmap(at, pages: random.oneIn(3) ? 2 : 1, in: guest.id)
         return ("unmaps \(at)", [])
-      case 9...11:
+      case 10...12:
         let rights = anyRights()
         try kernel.protect(at, pages: 1, rights: rights, in: guest.id)
         return ("protects \(at) \(rights)", [])
-      case 12...13:
+      case 13...14:
         guard let (handle, authority) = own.randomElement(using: &random) else { throw .absent }
         guard case .frames(let run) = authority.resource else { throw .badCapability }
         try kernel.unmap(at, pages: 1, in: guest.id)
@@ -271,7 +295,7 @@ final class ModelMachine {
           try kernel.map(handle, offset: offset, at: at, pages: 1, rights: anyRights(), in: guest.id)
         } catch { return ("remaps \(at): refused \(error.code)", [(guest, address)]) }
         return ("remaps \(at) to \(run) \(offset)", [(guest, address)])
-      case 14...16:
+      case 15...17:
         guard let (handle, authority) = own.randomElement(using: &random) else { throw .absent }
         let rights = random.oneIn(2) ? authority.rights : authority.rights.subtracting(.write)
         let granted: CapabilityHandle
@@ -284,11 +308,11 @@ final class ModelMachine {
           try kernel.map(granted, offset: 0, at: place, pages: 1, rights: anyRights(), in: other.id)
         } catch { return ("shares \(authority): refused \(error.code)", []) }
         return ("shares \(authority) with \(other.index) at \(place)", [])
-      case 17:
+      case 18:
         guard let (handle, authority) = own.randomElement(using: &random) else { throw .absent }
         let count = try kernel.revoke(handle, in: guest.id)
         return ("revokes \(authority), \(count)", [])
-      case 18:
+      case 19:
         guard let (handle, authority) = own.randomElement(using: &random) else { throw .absent }
         try kernel.drop(handle, in: guest.id)
         if random.oneIn(2) { kernel.reclaim() }
@@ -300,6 +324,14 @@ final class ModelMachine {
     } catch {
       return ("refused \(error.code)", [])
     }
+  }
+}
+
+extension Authority {
+  /// Frames that make one huge page.
+  fileprivate var isHuge: Bool {
+    guard case .frames(let run) = resource else { return false }
+    return run.count == 512 && run.first % 512 == 0
   }
 }
 
