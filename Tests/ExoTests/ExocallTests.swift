@@ -326,7 +326,8 @@ import Testing
     #expect(try decode(EXO_CALL_event_post, 5, .max) == .eventPost(named, value: .max))
     for time in [0, 1, .max] as [UInt64] { #expect(try decode(EXO_CALL_timer_set, time) == .timerSet(time)) }
     #expect(
-      try decode(EXO_CALL_slices_allocate, 1, .max, 64) == .slicesAllocate(processor: 1, first: nil, count: 64))
+      try decode(EXO_CALL_slices_allocate, 1, .max, 64)
+        == .slicesAllocate(processor: 1, first: nil, count: 64))
     #expect(
       try decode(EXO_CALL_slices_allocate, 0, 60, 4) == .slicesAllocate(processor: 0, first: 60, count: 4))
     for (processor, first, count) in [

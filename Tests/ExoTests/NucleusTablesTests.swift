@@ -301,7 +301,8 @@ import Testing
     var kernel = try Kernel(memory: PhysicalMemory(size: 4 << 20))
     let memory = kernel.memory
     let first = try kernel.takeShell()
-    for frame in [first.start, first.submission, first.completion, first.trap, first.frameList, first.events] {
+    for frame in [first.start, first.submission, first.completion, first.trap, first.frameList, first.events]
+    {
       for word in 0..<512 as Range<UInt64> {
         memory.store(.max, PhysicalAddress(frame.address.value + word * 8))
       }
@@ -313,7 +314,9 @@ import Testing
     kernel.shells.append(first)
     let second = try kernel.takeShell()
     #expect(second.space.root == first.space.root)
-    for frame in [second.start, second.submission, second.completion, second.trap, second.frameList, second.events] {
+    for frame in [
+      second.start, second.submission, second.completion, second.trap, second.frameList, second.events,
+    ] {
       let words = (0..<512 as Range<UInt64>).map {
         memory.load(PhysicalAddress(frame.address.value + $0 * 8))
       }

@@ -86,7 +86,8 @@ extension GuestTests {
       }
     }
 
-    private func launch(_ attempt: Attempt, _ machine: TestMachine, timeLimit: Duration) throws -> Environment {
+    private func launch(_ attempt: Attempt, _ machine: TestMachine, timeLimit: Duration) throws -> Environment
+    {
       var ends: [Int32] = [0, 0]
       #expect(pipe(&ends) == 0)
       let input = Console(input: .descriptor(ends[0]))
@@ -219,7 +220,9 @@ extension GuestTests {
         let spinners = try limits.map {
           try machine.launch(Handmade { $0.forever() }.image(), timeLimit: $0)
         }
-        for (spinner, limit) in zip(spinners, limits) { #expect(await spinner.outcome() == .timeLimit(limit)) }
+        for (spinner, limit) in zip(spinners, limits) {
+          #expect(await spinner.outcome() == .timeLimit(limit))
+        }
         for spinner in spinners { #expect(spinner.usage.timeInGuest > .milliseconds(20)) }
       }
     }
@@ -241,7 +244,8 @@ extension GuestTests {
         $0.store32(65, at: exo_kit_submission + 64 + 60)
         $0.ring(EXO_DOORBELL_SERVE)
       },
-      Attempt("answers taken before they came", .misuse(.ring(.consumedRunsBackOrAhead(found: 7, posted: 0)))) {
+      Attempt("answers taken before they came", .misuse(.ring(.consumedRunsBackOrAhead(found: 7, posted: 0))))
+      {
         $0.fill(EXO_CALL_null, consumed: 7)
         $0.publish()
         $0.ring(EXO_DOORBELL_SERVE)

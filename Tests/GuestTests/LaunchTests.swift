@@ -25,7 +25,9 @@ extension GuestTests {
     }
 
     @Test func arguments() async throws {
-      let arguments = ["hello", "", "zwei drei", "naïve ☃ 👩‍👩‍👧", "", "--option", String(repeating: "x", count: 9000)]
+      let arguments = [
+        "hello", "", "zwei drei", "naïve ☃ 👩‍👩‍👧", "", "--option", String(repeating: "x", count: 9000),
+      ]
       try await withMachine { machine in
         let output = Output()
         let environment = try machine.launch(
@@ -78,7 +80,8 @@ extension GuestTests {
         #expect(UInt32(words[0] >> 32) == environment.id.number)
         #expect(
           Array(words[1...5]) == [
-            exo_kit_submission, exo_kit_completion, exo_kit_doorbell, exo_kit_start + UInt64(EXO_STATUS_OFFSET),
+            exo_kit_submission, exo_kit_completion, exo_kit_doorbell,
+            exo_kit_start + UInt64(EXO_STATUS_OFFSET),
             exo_kit_machine,
           ])
         #expect(words[6] == exo_stack_top - UInt64(EXO_STACK_PAGES) << 12 && words[7] == exo_stack_top)
@@ -140,7 +143,8 @@ extension GuestTests {
           var environments: [Environment] = []
           for (machine, output) in zip([first, second], outputs) {
             environments.append(
-              try machine.launch(.built("GuestHello"), arguments: ["hello", "there"], console: output.console()))
+              try machine.launch(
+                .built("GuestHello"), arguments: ["hello", "there"], console: output.console()))
           }
           for (environment, output) in zip(environments, outputs) {
             #expect(await environment.outcome() == .exited(status: 0))
@@ -188,7 +192,9 @@ extension GuestTests {
     }
 
     @Test func crash() async throws {
-      for (how, expected) in [("null", 14), ("stack", 14), ("nx", 14), ("divide", 0), ("trap", 6)] as [(String, UInt8)] {
+      for (how, expected) in [("null", 14), ("stack", 14), ("nx", 14), ("divide", 0), ("trap", 6)]
+        as [(String, UInt8)]
+      {
         let (outcome, _) = try await run(["crash", how])
         #expect(vector(outcome) == expected, "\(how): \(outcome)")
       }

@@ -30,7 +30,8 @@ extension GuestTests {
     }
     /// A fault somewhere: the test looks at the vector, the error and the address.
     private static func faults(
-      _ name: String, error: UInt64, address: UInt64 = place, _ build: @escaping @Sendable (inout Assembly) -> Void
+      _ name: String, error: UInt64, address: UInt64 = place,
+      _ build: @escaping @Sendable (inout Assembly) -> Void
     ) -> (name: String, error: UInt64, address: UInt64, build: @Sendable (inout Assembly) -> Void) {
       (name, error, address, build)
     }
@@ -115,7 +116,8 @@ extension GuestTests {
       // The error code is 6, RIP, CS, RFLAGS, RSP and SS lie above it.
       Attempt("the faulting address", .exit(0xb)) {
         $0.exocall(
-          EXO_CALL_exception_bind, 14, .value(Assembly.codeBase + 0x800), .value(Assembly.dataBase + 0x1000), 1)
+          EXO_CALL_exception_bind, 14, .value(Assembly.codeBase + 0x800), .value(Assembly.dataBase + 0x1000),
+          1)
         $0.exitUnlessZero()
         $0.store8(1, at: 0xb000)
         while $0.here < Assembly.codeBase + 0x800 { $0.raw(0x90) }
@@ -198,7 +200,8 @@ extension GuestTests {
       },
       refused("a stack in the page table", EXO_EFAULT) {
         $0.exocall(
-          EXO_CALL_exception_bind, 6, .value(Assembly.codeBase), .value(UInt64(EXO_KIT_TABLES_LEVEL3) + 0x1000))
+          EXO_CALL_exception_bind, 6, .value(Assembly.codeBase),
+          .value(UInt64(EXO_KIT_TABLES_LEVEL3) + 0x1000))
       },
       refused("a handler that cannot be run", EXO_EFAULT) {
         $0.exocall(
@@ -221,7 +224,9 @@ extension GuestTests {
         $0.exocall(EXO_CALL_console_read, .value(exo_kit_start), 8)
       },
     ]
-    @Test(arguments: refusalAttempts) func refusal(_ attempt: Attempt) async throws { try await attempt.check() }
+    @Test(arguments: refusalAttempts) func refusal(_ attempt: Attempt) async throws {
+      try await attempt.check()
+    }
 
     /// What is taken away is gone when the call returns: the next access faults.
     @Test func accessAfterwardsFaults() async throws {

@@ -127,7 +127,9 @@ extension GuestTests {
       Attempt("jump into data", .fault(14, error: 21, address: Assembly.dataBase, at: Assembly.dataBase)) {
         $0.jump(Assembly.dataBase)
       },
-      Attempt("jump into the stack", .fault(14, error: 21, address: exo_stack_top - 16, at: exo_stack_top - 16)) {
+      Attempt(
+        "jump into the stack", .fault(14, error: 21, address: exo_stack_top - 16, at: exo_stack_top - 16)
+      ) {
         $0.jump(exo_stack_top - 16)
       },
       Attempt("past the stack's top", .fault(14, error: 6, address: exo_stack_top, at: second)) {
@@ -200,7 +202,8 @@ extension GuestTests {
       Attempt("sysret", gp, code: 0x48, 0x0f, 0x07),
       // No software interrupt has a gate it may use but #BP: the interpreter of ring 0 calls that #UD.
       Attempt(
-        "int 0x80", .either(interpreted: .fault(6), native: .fault(13, error: 0x80 << 3 | 2)), code: 0xcd, 0x80),
+        "int 0x80", .either(interpreted: .fault(6), native: .fault(13, error: 0x80 << 3 | 2)), code: 0xcd,
+        0x80),
       Attempt(
         "int 8", .either(interpreted: .fault(6), native: .fault(13, error: 8 << 3 | 2)), code: 0xcd, 8),
       Attempt(
@@ -259,7 +262,9 @@ extension GuestTests {
     ]
 
     static let devicesAttempts: [Attempt] = [
-      Attempt("read of the doorbell", Attempt.device(0, 8, write: false)) { $0.load(.rax, at: exo_kit_doorbell) },
+      Attempt("read of the doorbell", Attempt.device(0, 8, write: false)) {
+        $0.load(.rax, at: exo_kit_doorbell)
+      },
       Attempt("8 bytes to SERVE", Attempt.device(8, 8)) { $0.store64(1, at: exo_kit_doorbell + 8) },
       Attempt("4 bytes to YIELD", Attempt.device(24, 4)) { $0.store32(1, at: exo_kit_doorbell + 24) },
       Attempt("1 byte to SERVE", Attempt.device(8, 1)) { $0.store8(1, at: exo_kit_doorbell + 8) },
@@ -296,10 +301,18 @@ extension GuestTests {
       },
     ]
 
-    @Test(arguments: memoryAttempts) func memory(_ attempt: Attempt) async throws { try await attempt.check() }
-    @Test(arguments: instructionsAttempts) func instruction(_ attempt: Attempt) async throws { try await attempt.check() }
-    @Test(arguments: segmentsAttempts) func segment(_ attempt: Attempt) async throws { try await attempt.check() }
-    @Test(arguments: devicesAttempts) func device(_ attempt: Attempt) async throws { try await attempt.check() }
+    @Test(arguments: memoryAttempts) func memory(_ attempt: Attempt) async throws {
+      try await attempt.check()
+    }
+    @Test(arguments: instructionsAttempts) func instruction(_ attempt: Attempt) async throws {
+      try await attempt.check()
+    }
+    @Test(arguments: segmentsAttempts) func segment(_ attempt: Attempt) async throws {
+      try await attempt.check()
+    }
+    @Test(arguments: devicesAttempts) func device(_ attempt: Attempt) async throws {
+      try await attempt.check()
+    }
   }
 }
 

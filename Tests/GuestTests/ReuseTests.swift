@@ -69,7 +69,8 @@ extension GuestTests {
           $0.exitUnlessZero()
           $0.fill(Self.place, words: pages * 512, with: .max)
           $0.fill(Assembly.dataBase, words: 512 * 4, with: .max)
-          $0.fill(exo_stack_top - UInt64(EXO_STACK_PAGES) << 12, words: UInt64(EXO_STACK_PAGES) << 9, with: .max)
+          $0.fill(
+            exo_stack_top - UInt64(EXO_STACK_PAGES) << 12, words: UInt64(EXO_STACK_PAGES) << 9, with: .max)
           $0.fill(exo_kit_trap, words: 512, with: .max)
           $0.move(.rbx, to: .rax)
           $0.store(.rax, at: Assembly.dataBase)

@@ -15,7 +15,7 @@ extension Attack {
         exo_nucleus_data,
         exo_nucleus_idt, exo_kit_start, exo_kit_trap, exo_kit_doorbell, exo_kit_tables, exo_kit_submission,
         0x8000_0000_0000,
-        0x7fff_ffff_ffff, 0xffff_7fff_ffff_ffff, 1 << 63, .max, EXO_STACK_BOTTOM,
+        0x7fff_ffff_ffff, 0xffff_7fff_ffff_ffff, 1 << 63, .max, stackBottom,
       ]
       for vector: UInt64 in [0, 3, 6, 13, 14] {
         for handler in bad {
@@ -41,7 +41,7 @@ extension Attack {
     }
   }
 
-  private static var EXO_STACK_BOTTOM: UInt64 { exo_stack_top - UInt64(EXO_STACK_PAGES) << 12 }
+  private static var stackBottom: UInt64 { exo_stack_top - UInt64(EXO_STACK_PAGES) << 12 }
   private static func stackTop(_ vector: UInt64) -> UInt64 {
     hostile_stack_top(UInt32(vector == 14 ? EXO_IST_PAGE_FAULT : vector == 3 ? EXO_IST_DEBUG : EXO_IST_FAULT))
   }
