@@ -244,7 +244,7 @@ import Testing
       try decode(EXO_CALL_environment_create, 1, 2, 3, .max)
         == .environmentCreate(
           Quota(
-            frames: 1, capabilities: 2, bindings: 3, environments: .max, ringWork: UInt64(EXO_RING_CAPACITY)))
+            frames: 1, capabilities: 2, bindings: 3, environments: .max, ringWork: .max))
     )
     #expect(
       try decode(EXO_CALL_environment_start, 5, Self.page, Self.page + 8, 9)
