@@ -15,6 +15,7 @@ extension Environment {
     machine.service.add(self)
     let entryPoint = EntryPoint(entry: image.entry, stack: GuestAddress(exo_stack_top))
     guard processor.begin(self, at: entryPoint) else { throw .notStartable }
+    machine.configuration.logger.debug("launched \(name) as \(id) on processor \(processor.number)")
   }
 
   /// Calls `body`, once, when the environment has ended, on one of the machine's threads, which it must not keep; at

@@ -149,7 +149,6 @@ public final class Machine: Sendable {
     clock.mark("environment")
     let steps = (number == 1 ? startup : []) + clock.steps
     environment.statistics.update { $0.startup = steps }
-    configuration.logger.debug("made \(name) as \(id) on processor \(processor.number)")
     return environment
   }
 
