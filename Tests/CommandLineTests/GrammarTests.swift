@@ -25,7 +25,7 @@ extension ExorunTests {
       ).run()
       #expect(result.status == .exited(0))
       let verbose = try Command.exorun("launch", "-v", "hello").run()
-      #expect(verbose.errors.contains("exorun: debug: made hello"))
+      #expect(verbose.errors.contains("exorun: debug: launched hello"))
     }
 
     @Test func whatCannotBeUnderstoodIs125() throws {
