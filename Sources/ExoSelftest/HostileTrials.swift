@@ -56,7 +56,7 @@ extension Trial {
 
   private static func attack(
     _ name: String, _ ending: Ending = .exited(0), processors: Int = 2, limit: UInt64 = 16 << 20,
-    timeLimit: Duration = .seconds(20), input: String = ""
+    timeLimit: Duration = .seconds(120), input: String = ""
   ) -> Trial {
     var trial = Trial(arguments: [name], input: .text(input), timeLimit: timeLimit, ending: ending)
     trial.processors = processors

@@ -64,7 +64,7 @@ public struct Trial: Sendable {
 
   init(
     arguments: [String] = [], input: Input = .text(""), memory: UInt64 = usualMemory,
-    timeLimit: Duration = .seconds(30), ending: Ending = .exited(0), output: Output = .anything
+    timeLimit: Duration = .seconds(120), ending: Ending = .exited(0), output: Output = .anything
   ) {
     self.arguments = arguments
     self.input = input
