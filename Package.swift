@@ -117,7 +117,7 @@ let package = Package(
     .testTarget(
       name: "BenchTests",
       dependencies: ["BenchKit", "BenchFloor", "BenchLinux", "BenchSupport", "TestSupport", "exorun"]),
-    .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI"]),
+    .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI", "TestSupport"]),
     .testTarget(
       name: "GuestTests",
       dependencies: ["Exo", "ExoGuests", "ExoSelftest", "ExoABI", "CKVM", "TestSupport", "TOML"]),
