@@ -38,7 +38,7 @@ public enum GuestCatalogue {
       ]),
     BuiltInGuest(
       "faults", in: "GuestBasics", "Takes every exception an environment may bind, handles it and goes on.",
-      [Trial(output: .containing(handled.map { "\($0) handled\n" } + ["faults: 11 of 11 handled\n"]))]),
+      [faults]),
     BuiltInGuest(
       "crash", in: "GuestBasics",
       "Ends badly in the way its argument names: null, trap, stack, nx, divide, panic.",
@@ -91,8 +91,17 @@ public enum GuestCatalogue {
   private static let invalidInstruction = ExceptionVector(6)
   private static let pageFault = ExceptionVector(14)
 
-  /// Those that ring 3 can raise in 64-bit mode.
-  private static let handled = [
-    "#DE", "#DB", "#BP", "#UD", "#NP", "#SS", "#GP", "#PF", "#MF", "#AC", "#XM",
-  ]
+  private static let faults: Trial = {
+    func handling(_ vectors: [String]) -> Trial.Output {
+      .containing(
+        vectors.map { "\($0) handled\n" } + ["faults: \(vectors.count) of \(vectors.count) handled\n"])
+    }
+    var trial = Trial(output: handling(everywhere + ["#SS", "#AC", "#XM"]))
+    trial.emulatedOutput = handling(everywhere)
+    return trial
+  }()
+
+  /// Those that ring 3 can raise in 64-bit mode, on any processor. QEMU's emulation, as of version 7.2, calls an #SS of a
+  /// bad address #GP, and has no #AC and no #XM.
+  private static let everywhere = ["#DE", "#DB", "#BP", "#UD", "#NP", "#GP", "#PF", "#MF"]
 }

@@ -17,6 +17,8 @@ public struct Trial: Sendable {
   public var timeLimit: Duration
   public var ending: Ending
   public var output: Output
+  /// What it must print instead on a processor that is an emulator's.
+  public var emulatedOutput: Output?
 
   public static let usualMemory: UInt64 = 64 << 20
 

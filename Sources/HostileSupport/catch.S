@@ -166,7 +166,7 @@ hostile_events_seen:
   ret
 .type hostile_await_event, @function
 hostile_await_event:
-  mov events_seen(%rip), %rax
+  mov 8(%rdi), %rax
   mov $0x4000000, %ecx
   pushq (%rdi)
   popfq

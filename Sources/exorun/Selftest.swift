@@ -15,6 +15,12 @@ struct Selftest: ParsableCommand {
   @Flag(help: "As JSON.")
   var json = false
 
+  @Flag(
+    help: ArgumentHelp(
+      "The processor is an emulator's: do not expect #SS, #AC, #XM and checks of bases of it.",
+      discussion: "QEMU without an accelerator leaves these out."))
+  var emulated = false
+
   @Argument(
     help: ArgumentHelp("The guests to run; all if none is named.", valueName: "name"),
     completion: .list(GuestCatalogue.all.map(\.name)))
@@ -28,7 +34,7 @@ struct Selftest: ParsableCommand {
     if !json { StandardStreams.write(Self.row("", "guest", "must end with", "ended with", "time") + "\n") }
     for guest in guests {
       for trial in guest.trials {
-        let result = guest.run(trial, machine.configuration)
+        let result = guest.run(trial, machine.configuration, isEmulated: emulated)
         results.append(result)
         if !json { StandardStreams.write(Self.text(result, TextStyle.of(STDOUT_FILENO))) }
       }

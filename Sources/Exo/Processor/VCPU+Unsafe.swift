@@ -157,9 +157,12 @@ struct ControlState: Hashable, Sendable {
   /// event is pending and no debug register set.
   func clearState() throws(HostError) {
     var state = kvm_xsave()
-    // x87 control word 0x037f in bytes 0..1, MXCSR 0x1f80 in bytes 24..27; an XSTATE_BV of 0 says the rest is initial.
+    // x87 control word 0x037f in bytes 0..1, MXCSR 0x1f80 in bytes 24..27. XSTATE_BV names x87 and SSE, so that both are
+    // loaded: with a 0 there hardware takes MXCSR from here all the same, an emulator may keep the old one. The other
+    // components are initial.
     state.region.0 = 0x037f
     state.region.6 = 0x1f80
+    state.region.128 = 3
     try check("KVM_SET_XSAVE", unsafe ckvm_set_xsave(descriptor.number, &state))
     var events = kvm_vcpu_events()
     try check("KVM_SET_VCPU_EVENTS", unsafe ckvm_set_events(descriptor.number, &events))
@@ -216,9 +219,9 @@ struct ControlState: Hashable, Sendable {
   var interruptedFrame: [UInt64]? {
     let (general, system) = (registers, systemRegisters)
     guard system.cs.selector & 3 == 3 else { return nil }
-    return [
-      general.rip, UInt64(system.cs.selector), general.rflags, general.rsp, UInt64(system.ss.selector),
-    ]
+    // A processor may leave a null SS behind a delivery through an interrupt stack; ring 3 could not return to one.
+    let stack = system.ss.selector & ~3 == 0 ? UInt64(EXO_USER_SS) : UInt64(system.ss.selector)
+    return [general.rip, UInt64(system.cs.selector), general.rflags, general.rsp, stack]
   }
   /// Has it go on at `handler` with `stack`, as an interrupt through a trap gate would.
   func divert(to handler: GuestAddress, stack: GuestAddress) {

@@ -31,11 +31,11 @@ uint64_t hostile_small_fault(uint64_t address);
 uint64_t hostile_faulting_handler(void);
 uint64_t hostile_second_breakpoint(void);
 void hostile_breakpoint(uint64_t unused);
-// A handler of events, which counts them, and how many there were. Waits for the next with the flags at the argument's
-// address, or gives up after a while.
+// A handler of events, which counts them, and how many there were. Waits until their count is not the second word at
+// the argument's address, with the first one's flags, or gives up after a while.
 uint64_t hostile_event_handler(void);
 uint64_t hostile_events_seen(void);
-void hostile_await_event(uint64_t flags);
+void hostile_await_event(uint64_t words);
 
 // Memory that others write meanwhile.
 static inline uint64_t hostile_read(uint64_t address) { return *(volatile uint64_t *)address; }
