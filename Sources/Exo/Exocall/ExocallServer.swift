@@ -199,47 +199,6 @@ extension Kernel {
   }
 }
 
-extension Kernel {
-  /// Several page operations in one call, in order. Stops at the first that is refused.
-  private mutating func carryOutVector(
-    _ operation: Exocall.PageOperation, at address: GuestAddress, count: Int, tag: UInt64,
-    for id: EnvironmentID
-  ) throws(Refusal) -> Completion {
-    let entries = try readVector(at: address, count: count, of: id)
-    var pages = 0
-    for (index, entry) in entries.enumerated() {
-      do throws(Refusal) {
-        // Together no more than one call may: it is all done under one lock.
-        pages += Int(entry.pages)
-        guard pages <= Exocall.pageLimit else { throw .invalid }
-        _ = try carryOut(Exocall(operation, entry), tag: tag, for: id)
-      } catch {
-        return Completion(tag: tag, result: -Int64(error.code), values: (UInt64(index), 0))
-      }
-    }
-    return Completion(tag: tag, result: 0, values: (UInt64(entries.count), 0))
-  }
-
-  /// Reads the entries once.
-  private func readVector(
-    at address: GuestAddress, count: Int, of id: EnvironmentID
-  ) throws(Refusal) -> [exo_page_operation] {
-    var bytes: [UInt8] = []
-    let size = MemoryLayout<exo_page_operation>.stride
-    guard let domain = domains[id],
-      domain.shell.space.copyIn(address, count: count * size, memory: memory, to: &bytes)
-    else { throw .badAddress }
-    return (0..<count).map { index in
-      func word(_ offset: Int, _ length: Int) -> UInt64 {
-        (0..<length).reduce(0) { $0 | UInt64(bytes[index * size + offset + $1]) << UInt64($1 * 8) }
-      }
-      return exo_page_operation(
-        address: word(0, 8), pages: UInt32(word(8, 4)), rights: UInt32(word(12, 4)), capability: word(16, 8),
-        first: word(24, 8))
-    }
-  }
-}
-
 extension Authority {
   /// As `capability_inspect` tells it.
   fileprivate func completion(tag: UInt64) -> Completion {

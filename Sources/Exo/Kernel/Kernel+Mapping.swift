@@ -81,40 +81,44 @@ extension Kernel {
     linger(dropped, in: id)
   }
 
-  /// Lowers or restores the rights of pages that are bound, within what was granted when they were.
-  mutating func protect(
+  /// Lowers or restores the rights of pages that are bound, within what was granted when they were: all or none.
+  func protect(
     _ address: GuestAddress, pages: Int, rights: Rights, in id: EnvironmentID
   ) throws(Refusal) {
-    guard let domain = domains[id] else { throw .absent }
-    try refusePinned(address, pages: pages, in: domain)
+    var lowered = LoweredPages()
+    try protect(address, pages: pages, rights: rights, in: id, &lowered)
+    translations.lower(lowered)
+  }
+
+  /// The same, but that the hardware still has to be made to forget what was lowered (`Translations.lower`). Only entries
+  /// are touched: who maps which frame does not change.
+  func protect(
+    _ address: GuestAddress, pages: Int, rights: Rights, in id: EnvironmentID, _ lowered: inout LoweredPages
+  ) throws(Refusal) {
+    guard let place = domains.index(forKey: id) else { throw .absent }
+    let space = domains.values[place].shell.space
+    let allowed = space.forEachEntryRun(of: address, pages: pages, in: memory) { run in
+      memory.mayProtect(run, rights)
+    }
+    if !allowed { try refuseToProtect(address, pages: pages, rights: rights, in: domains.values[place]) }
+    _ = space.forEachEntryRun(of: address, pages: pages, in: memory) { run in
+      memory.protect(run, rights, &lowered)
+      return true
+    }
+  }
+
+  /// Why pages cannot be protected so. Returns where only the mark on a huge page's entry spoke against it, which stays
+  /// when a page of it was pinned and is no more.
+  private func refuseToProtect(
+    _ address: GuestAddress, pages: Int, rights: Rights, in domain: Domain
+  ) throws(Refusal) {
     let space = domain.shell.space
+    try refusePinned(address, pages: pages, in: domain)
     try refusePartsOfHugePages(address, pages: pages, in: space)
     for page in 0..<pages {
       let entry = space.entry(of: address.advanced(byPages: page), in: memory)
       guard entry.isMapped else { throw .absent }
       guard rights.onHardware.isSubset(of: entry.granted) else { throw .notPermitted }
-    }
-    var lowered: [Frame] = []
-    var onlyWrites = true
-    var page = 0
-    while page < pages {
-      guard let (slot, isHuge) = space.location(of: address.advanced(byPages: page), in: memory) else {
-        break
-      }
-      let before = memory.updateEntry(at: slot) { $0.with(rights: rights) }
-      let covered = isHuge ? AddressSpace.hugePages : 1
-      page += covered
-      let lost = before.rights.subtracting(rights)
-      guard !lost.isEmpty, let frame = frame(at: before.address) else { continue }
-      for part in 0..<covered { lowered.append(frame.advanced(by: part)) }
-      if lost != .write { onlyWrites = false }
-    }
-    forEachRun(of: lowered) { first, count in
-      if onlyWrites {
-        translations.dropWrites(first, count: count)
-      } else {
-        translations.drop(first, count: count)
-      }
     }
   }
 

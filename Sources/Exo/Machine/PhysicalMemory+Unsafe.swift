@@ -147,16 +147,28 @@ import Synchronization
   /// Takes write access away from every translation to these frames, by clearing their bits in the slot's dirty log:
   /// KVM then has the next write fault, and looks at the page table again. It removes nothing a read needs, and costs
   /// one flush however many frames. SUBSTRATE: not where the processor logs dirty pages itself.
-  func writeProtect(_ first: Frame, count: Int, vm: borrowing Descriptor) throws(HostError) {
-    // The log is cleared in words of 64 frames; at the end of memory the last may be short.
-    let low = Int(first.number) & ~63
-    let high = min((Int(first.number) + count + 63) & ~63, frameCount)
-    var bitmap = [UInt64](repeating: 0, count: (high - low + 63) / 64)
-    for frame in Int(first.number)..<Int(first.number) + count {
-      bitmap[(frame - low) >> 6] |= 1 << UInt64((frame - low) & 63)
+  ///
+  /// - Parameter runs: in order, and apart.
+  func writeProtect(_ runs: [FrameRuns.Run], vm: borrowing Descriptor) throws(HostError) {
+    var next = 0
+    while next < runs.count {
+      // The log is cleared in words of 64 frames. Runs that are not far apart go together, which costs a flush less.
+      let low = Int(runs[next].first.number) & ~63
+      var bitmap: [UInt64] = []
+      repeat {
+        let first = Int(runs[next].first.number) - low
+        let end = first + runs[next].count
+        while bitmap.count * 64 < end { bitmap.append(0) }
+        for bit in first..<end { bitmap[bit >> 6] |= 1 << UInt64(bit & 63) }
+        next += 1
+      } while next < runs.count && Int(runs[next].first.number) - low - bitmap.count * 64 < Self.bitmapGap
+      // At the end of memory the last word may be short.
+      let count = min(bitmap.count * 64, frameCount - low)
+      try check(
+        "KVM_CLEAR_DIRTY_LOG",
+        unsafe ckvm_clear_dirty_log(vm.number, 0, UInt64(low), UInt32(count), bitmap))
     }
-    try check(
-      "KVM_CLEAR_DIRTY_LOG",
-      unsafe ckvm_clear_dirty_log(vm.number, 0, UInt64(low), UInt32(high - low), bitmap))
   }
+  /// Frames between two runs that one call still covers: 4 KiB of zero bits.
+  private static let bitmapGap = 1 << 15
 }

@@ -13,16 +13,19 @@ struct Translations: Sendable {
     }
   }
 
-  /// No translation to the frames lets through a write that its entry forbids now. Enough for an environment's
-  /// protection of its own pages, and cheaper than `drop` where the dirty log can do it: not where ring 0 is native,
-  /// for there the processor may log dirty pages itself and leave entries writable.
-  func dropWrites(_ first: Frame, count: Int) {
-    if let hardware, hardware.substrate?.kind == .interpreted,
-      (try? memory.writeProtect(first, count: count, vm: hardware.vm)) != nil
+  /// No translation to the frames lets through an access that their entries forbid now.
+  ///
+  /// Where pages lost no more than their write access the dirty log does it with one flush: not where ring 0 is native, for
+  /// there the processor may log dirty pages itself and leave entries writable.
+  func lower(_ pages: LoweredPages) {
+    guard !pages.frames.isEmpty else { return }
+    let runs = pages.frames.sorted
+    if pages.onlyWrites, let hardware, hardware.substrate?.kind == .interpreted,
+      (try? memory.writeProtect(runs, vm: hardware.vm)) != nil
     {
       return
     }
-    drop(first, count: count)
+    for (first, count) in runs { drop(first, count: count) }
   }
 
   /// KVM forgets every table it built for the machine: the slot is taken out and put back. No vCPU may be in guest mode,

@@ -1,0 +1,86 @@
+import Synchronization
+
+/// Entries side by side in one table: up to 512 of the last level, or the one of a huge page.
+struct EntryRun {
+  let slot: PhysicalAddress
+  let count: Int
+  let isHuge: Bool
+}
+
+extension AddressSpace {
+  /// Calls `body` with the entries that map a range, table by table. False, at once, where there is no table, where the
+  /// range covers a huge page in part, or when `body` says so.
+  @inline(__always)
+  func forEachEntryRun(
+    of address: GuestAddress, pages: Int, in memory: PhysicalMemory, _ body: (EntryRun) -> Bool
+  ) -> Bool {
+    var page = 0
+    while page < pages {
+      let at = address.advanced(byPages: page)
+      guard let (slot, isHuge) = location(of: at, in: memory) else { return false }
+      let inTable = Int(at.value >> 12 & 511)
+      if isHuge {
+        guard inTable == 0, pages - page >= Self.hugePages else { return false }
+        guard body(EntryRun(slot: slot, count: 1, isHuge: true)) else { return false }
+        page += Self.hugePages
+      } else {
+        let count = min(pages - page, 512 - inTable)
+        guard body(EntryRun(slot: slot, count: count, isHuge: false)) else { return false }
+        page += count
+      }
+    }
+    return true
+  }
+}
+
+/// The two loops that a change of protection consists of. The hardware may set A and D in the entries at any time.
+extension PhysicalMemory {
+  private func words(_ run: EntryRun) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    let offset = Int(run.slot.value & 0xfff)
+    precondition(offset & 7 == 0 && offset + run.count * 8 <= 4096, "entries beyond their table")
+    let table = Frame(UInt32(truncatingIfNeeded: (run.slot.value - PhysicalAddress.memoryBase) >> 12))
+    // `page` checks that the whole table is memory; Atomic<UInt64> has the layout of UInt64.
+    return unsafe (page(table) + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
+
+  /// Whether every entry is mapped, was granted `rights` and is not pinned.
+  func mayProtect(_ run: EntryRun, _ rights: Rights) -> Bool {
+    let words = unsafe words(run)
+    let needed = UInt64(rights.onHardware.rawValue) << 9
+    let mapped = PageTableEntry.grantedMask | PageTableEntry.present
+    for index in 0..<run.count {
+      let bits = unsafe words[index].load(ordering: .relaxed)
+      guard bits & needed == needed, bits & mapped != 0, bits & PageTableEntry.pinned == 0 else {
+        return false
+      }
+    }
+    return true
+  }
+
+  /// Gives every entry these rights; A, D, the frame and the grant stay. Notes what was lost.
+  func protect(_ run: EntryRun, _ rights: Rights, _ lowered: inout LoweredPages) {
+    let words = unsafe words(run)
+    let mask = PageTableEntry.present | PageTableEntry.writable | PageTableEntry.noExecute
+    let wanted = PageTableEntry.protection(rights)
+    for index in 0..<run.count {
+      var seen = unsafe words[index].load(ordering: .relaxed)
+      if seen & mask == wanted { continue }
+      while true {
+        // A plain store would lose an A or D bit that is set meanwhile.
+        let outcome = unsafe words[index].compareExchange(
+          expected: seen, desired: seen & ~mask | wanted, ordering: .acquiringAndReleasing)
+        if outcome.exchanged { break }
+        seen = outcome.original
+      }
+      guard seen & PageTableEntry.present != 0 else { continue }
+      let lost =
+        seen & ~wanted & (PageTableEntry.present | PageTableEntry.writable)
+        | wanted & ~seen & PageTableEntry.noExecute
+      let offset = (seen & PageTableEntry.addressMask) &- PhysicalAddress.memoryBase
+      guard lost != 0, offset < size else { continue }
+      if lost != PageTableEntry.writable { lowered.onlyWrites = false }
+      lowered.frames.append(
+        Frame(UInt32(truncatingIfNeeded: offset >> 12)), count: run.isHuge ? AddressSpace.hugePages : 1)
+    }
+  }
+}
