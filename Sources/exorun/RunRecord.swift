@@ -52,10 +52,12 @@ struct RunRecord {
     }
   }
 
-  /// The end in one line; nil for a guest that ended of itself or by its user's hand.
+  /// The end in one line; nil for a guest that ended of itself or by its user's hand, unless
+  /// it failed after its output did.
   var account: String? {
     if let failure { return failure.message }
     switch outcome {
+    case .exited(let status) where status != 0: return usage?.outputError.map { "\(who): \(text(of: $0))" }
     case nil, .exited, .killed: return nil
     case .faulted: return "\(who): \(fault?.headline ?? "")"
     case .misused(let misuse): return "\(who): ended for misuse: \(misuse)"
@@ -63,6 +65,8 @@ struct RunRecord {
     case .hostFailure(let error): return "\(who): the host would not run it on: \(error)"
     }
   }
+  /// As other tools say it: what could not be used, and why.
+  private func text(of error: HostError) -> String { "\(error.operation): \(errorText(error.code))" }
   private var who: String { environment.map { "\(guest) (\($0))" } ?? guest }
 
   /// Says on standard error what there is to say.

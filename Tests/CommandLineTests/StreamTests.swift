@@ -33,6 +33,15 @@ extension ExorunTests {
       #expect(try command.run().status == .exited(1))
     }
 
+    /// What `print` could not write makes a failure of the guest's success, and exorun says why.
+    @Test func whatIsPrintedAndLostIsAFailure() throws {
+      var command = Command.exorun("launch", "hello")
+      command.output = .full
+      let result = try command.run()
+      #expect(result.status == .exited(1))
+      #expect(result.errors == "exorun: hello (environment 1): standard output: No space left on device\n")
+    }
+
     @Test func anAnswerThatCannotBeWrittenIsAnError() throws {
       var table = Command.exorun("guests")
       table.output = .closed

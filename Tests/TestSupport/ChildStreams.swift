@@ -33,6 +33,7 @@ struct ChildStreams {
       let ends = try Self.pipe()
       close(ends.read)
       child[1] = ends.write
+    case .full: child[1] = open("/dev/full", O_WRONLY | O_CLOEXEC)
     }
     (errors, child[2]) = try Self.pipe()
     _ = fcntl(errors, F_SETFL, O_NONBLOCK)

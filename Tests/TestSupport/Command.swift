@@ -20,6 +20,8 @@ public struct Command: Sendable {
     case closed
     /// A pipe that nobody reads.
     case broken
+    /// /dev/full: every write fails for want of room.
+    case full
   }
 
   public var path: String

@@ -10,6 +10,8 @@ struct ConsoleQueue: ~Copyable {
   private var inputConsumed = 0
   private var read: (tag: UInt64, address: GuestAddress, length: Int)?
   private var writes: [(tag: UInt64, bytes: [UInt8])] = []
+  /// The errno of the first write that failed; 0 if none did.
+  private(set) var writeError: Int32 = 0
 
   init(_ console: Console) { self.console = console }
 
@@ -68,6 +70,7 @@ struct ConsoleQueue: ~Copyable {
       if count < 0 {
         let code = errno
         if code == EAGAIN || code == EINTR { return nil }
+        if writeError == 0 { writeError = code }
         if code == EPIPE { console.whenBroken?() }
         return .result(tag: write.tag, Int64(code == EPIPE ? -EPIPE : -EIO))
       }

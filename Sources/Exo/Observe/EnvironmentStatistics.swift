@@ -32,10 +32,13 @@ extension Environment {
     public var framesPeak: Int
     /// Where the time went from the call of `launch` to the first entry into the guest.
     public var startup: [(step: String, time: Duration)]
+    /// Why the first of its writes to the console failed that did; nil if none did.
+    public var outputError: HostError?
   }
 
   public var usage: Usage {
     let counts = statistics.snapshot
+    let writeError = console.withLock { $0.writeError }
     return Usage(
       timeInGuest: .nanoseconds(Int64(clamping: counts.guestNanoseconds)), exits: counts.exits,
       exocalls: counts.exocalls.enumerated().compactMap { number, count in
@@ -43,6 +46,7 @@ extension Environment {
         return (unsafe String(cString: row.pointee.name), count)
       },
       refused: counts.refused, framesPeak: counts.framesPeak,
-      startup: counts.startup.map { ($0.step, .nanoseconds(Int64(clamping: $0.nanoseconds))) })
+      startup: counts.startup.map { ($0.step, .nanoseconds(Int64(clamping: $0.nanoseconds))) },
+      outputError: writeError == 0 ? nil : HostError("standard output", -writeError))
   }
 }

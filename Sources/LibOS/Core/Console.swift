@@ -6,18 +6,30 @@
   /// input is read and at exit.
   public enum Console {
     nonisolated(unsafe) static var held = 0
+    /// The first error that lost something printed. `exit` makes a failure of it, as a Unix tool does when it closes
+    /// its standard output; `write` reports its own.
+    public nonisolated(unsafe) private(set) static var lost: ExocallError?
 
-    /// Writes out what is held. An error loses it: there is nowhere else to say so, and `write` reports its own.
+    /// Writes out what is held. An error loses it, and is kept in `lost`.
     public static func flush() {
       let count = held
       held = 0
-      if count > 0 { try? write(UnsafeRawBufferPointer(start: exo_output_buffer(), count: count)) }
+      guard count > 0 else { return }
+      do throws(ExocallError) {
+        try writeOut(UnsafeRawBufferPointer(start: exo_output_buffer(), count: count))
+      } catch {
+        if lost == nil { lost = error }
+      }
     }
 
     /// Writes bytes after all that was printed before, without buffering.
     /// - Throws: see `Exocall.consoleWrite`.
     public static func write(_ bytes: UnsafeRawBufferPointer) throws(ExocallError) {
       flush()
+      try writeOut(bytes)
+    }
+
+    private static func writeOut(_ bytes: UnsafeRawBufferPointer) throws(ExocallError) {
       var rest = bytes[...]
       while !rest.isEmpty {
         let count = try Exocall.consoleWrite(UnsafeRawBufferPointer(rebasing: rest))

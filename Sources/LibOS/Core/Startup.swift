@@ -24,9 +24,10 @@
   @c(exo_guest_end)
   func endGuest(_ status: Int32) -> Never { exit(status) }
 
-  /// Ends this environment after writing out what was printed. Its low eight bits are exorun's exit code.
+  /// Ends this environment after writing out what was printed. The status's low eight bits are exorun's exit code; a
+  /// success is a failure, 1, if something printed could not be written.
   public func exit(_ status: Int32) -> Never {
     Console.flush()
-    Exocall.exit(status)
+    Exocall.exit(status == 0 && Console.lost != nil ? 1 : status)
   }
 #endif
