@@ -54,6 +54,28 @@ import Testing
     #expect(try space.lookup(next, in: a).resource == .gate(1))
   }
 
+  /// From one to the next without looking at those before: all of them, by index, whatever was dropped.
+  @Test func aWalkComesByEachOnce() throws {
+    var space = try space()
+    let handles = try (0..<20).map { try space.mint(Authority(.gate($0), .call), in: a) }
+    func walk(after first: CapabilityHandle?) -> [CapabilityHandle] {
+      Array(
+        sequence(state: first) { last -> CapabilityHandle? in
+          last = space.next(after: last, of: a)
+          return last
+        })
+    }
+    #expect(walk(after: nil) == handles)
+    for index in [0, 1, 7, 19] { _ = try space.drop(handles[index], in: a) }
+    let left = handles.indices.filter { ![0, 1, 7, 19].contains($0) }.map { handles[$0] }
+    #expect(walk(after: nil) == left)
+    // A handle that is stale by now still says where to go on.
+    #expect(walk(after: handles[7]) == left.filter { $0.index > 7 })
+    #expect(walk(after: handles[19]) == [])
+    #expect(space.next(after: nil, of: b) == nil)
+    #expect(space.next(after: nil, of: EnvironmentID(9)) == nil)
+  }
+
   @Test func aSlotWhoseGenerationsAreUsedUpIsNeverReused() throws {
     var table = CapabilityTable(firstGeneration: .max - 1)
     let node = CapabilityNode.ID(position: 1)

@@ -136,6 +136,12 @@ struct CapabilitySpace: ~Copyable {
     return tables[place].nodes.map { (tree[$0].handle, tree[$0].authority) }
   }
 
+  /// The next capability of an environment by index after a handle's, current or not; the first after nil.
+  func next(after handle: CapabilityHandle?, of environment: EnvironmentID) -> CapabilityHandle? {
+    guard let place = places[environment] else { return nil }
+    return tables[place].first(from: handle.map { Int($0.index) + 1 } ?? 0).map { tree[$0].handle }
+  }
+
   // MARK: Giving
 
   /// Makes the first capability to an object. Only the exokernel does, as the object comes to be. It must not overlap

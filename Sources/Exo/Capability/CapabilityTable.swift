@@ -56,6 +56,12 @@ struct CapabilityTable {
     return slot.node
   }
 
+  /// The first capability at an index of at least `index`. A walk with it looks at each slot once.
+  func first(from index: Int) -> CapabilityNode.ID? {
+    guard index < slots.count else { return nil }
+    return slots[index...].first { $0.node != .none }?.node
+  }
+
   /// The capabilities, by index.
   var nodes: some Sequence<CapabilityNode.ID> { slots.lazy.map(\.node).filter { $0 != .none } }
 }

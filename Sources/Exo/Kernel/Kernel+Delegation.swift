@@ -51,10 +51,7 @@ extension Kernel {
 
   /// The next of an environment's own capabilities by index, 0 after the last.
   func next(after handle: CapabilityHandle, in id: EnvironmentID) -> CapabilityHandle {
-    let later = capabilities.entries(of: id).map(\.handle).filter {
-      handle.rawValue == 0 || $0.index > handle.index
-    }
-    return later.min { $0.index < $1.index } ?? CapabilityHandle(rawValue: 0)
+    capabilities.next(after: handle.rawValue == 0 ? nil : handle, of: id) ?? CapabilityHandle(rawValue: 0)
   }
 
   /// Which environment a handle names, if it gives these rights to it.
