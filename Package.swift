@@ -75,7 +75,8 @@ let package = Package(
     .plugin(
       name: "StageGuests", capability: .buildTool(),
       dependencies: guests.map { .target(name: $0.name) }),
-    .target(name: "ExoGuests", plugins: ["StageGuests"]),
+    // Optimised in every build: decoding the images would take most of a debug build's launch.
+    .target(name: "ExoGuests", swiftSettings: [.unsafeFlags(["-O"])], plugins: ["StageGuests"]),
     // The exokernel.
     .target(name: "CKVM"),
     .target(name: "Nucleus", dependencies: ["ExoABI"]),
