@@ -7,16 +7,16 @@
 // as FXSAVE and the calling convention want it. RBP still is the interrupted code's: backtraces go on there.
 #define FXSAVE_SIZE 512
 
-.macro entry vector, pushes
-  .globl exo_exception_entry_\vector
-  .type exo_exception_entry_\vector, @function
-exo_exception_entry_\vector:
+.macro entry vector, pushes, suffix=
+  .globl exo_exception_entry_\vector\suffix
+  .type exo_exception_entry_\vector\suffix, @function
+exo_exception_entry_\vector\suffix:
   .rept \pushes
     push $0
   .endr
   push $\vector
   jmp exo_exception_common
-  .size exo_exception_entry_\vector, . - exo_exception_entry_\vector
+  .size exo_exception_entry_\vector\suffix, . - exo_exception_entry_\vector\suffix
 .endm
 
 .section .text.exo_exceptions, "ax", @progbits
@@ -27,6 +27,7 @@ exo_exception_entry_\vector:
   entry \vector, 1  // no address
 .endr
 entry 14, 0  // bound with the address wanted
+entry 14, 1, _direct  // bound without
 entry 32, 2  // EXO_EVENT_VECTOR: events, delivered by the exokernel as an interrupt would be
 
 .type exo_exception_common, @function

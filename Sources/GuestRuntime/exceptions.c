@@ -16,6 +16,9 @@ uint64_t exo_event_entry(const struct exo_start *start) {
   return (uint64_t)exo_exception_entry_32;
 }
 
+extern const char exo_exception_entry_14_direct[];
+uint64_t exo_page_fault_entry_without_address(void) { return (uint64_t)exo_exception_entry_14_direct; }
+
 uint64_t exo_exception_entry(uint32_t vector) {
   return vector < EXO_VECTOR_COUNT ? exo_exception_entries[vector] : 0;
 }

@@ -7,6 +7,8 @@ import LibOS
 enum AppelLi {
   nonisolated(unsafe) private static var pages: Pages?
   nonisolated(unsafe) private static var previous: UInt64 = 0
+  /// The page about to be accessed: what the handler need not have from the nucleus.
+  nonisolated(unsafe) private static var current: UInt64 = 0
   nonisolated(unsafe) private static var faults: UInt64 = 0
 
   /// A fixed permutation of a hundred pages: 37 has no factor in common with 100.
@@ -24,6 +26,7 @@ enum AppelLi {
       var place: UInt64 = 0
       return timed(command) {
         let page = order(place)
+        current = page
         pages.write(page)
         previous = page
         place = place == 99 ? 0 : place + 1
@@ -45,7 +48,10 @@ enum AppelLi {
         pages.touch()
         let begin = exo_ticks()
         _ = pages.protect()
-        for place in 0..<pages.count { pages.write(order(place)) }
+        for place in 0..<pages.count {
+          current = order(place)
+          pages.write(current)
+        }
         total &+= exo_ticks() &- begin
       }
       return Timing(total, rounds * pages.count)
@@ -74,7 +80,7 @@ enum AppelLi {
     with handler: @escaping Exceptions.Handler, _ body: () -> Timing
   ) -> Timing? {
     do throws(ExocallError) {
-      try Exceptions.bind(.pageFault, handler)
+      try Exceptions.bind(.pageFault, withAddress: false, handler)
       let timing = body()
       try Exceptions.unbind(.pageFault)
       return timing
@@ -86,7 +92,7 @@ enum AppelLi {
     faults &+= 1
     // Both requests are on their way before either is waited for.
     let first = machineRing.submit(pages.request(previous, .read))
-    let second = machineRing.submit(pages.request(pages.number(of: frame.address), [.read, .write]))
+    let second = machineRing.submit(pages.request(current, [.read, .write]))
     machineRing.notify()
     if let first { _ = machineRing.wait(first) }
     if let second { _ = machineRing.wait(second) }
@@ -94,6 +100,6 @@ enum AppelLi {
   private static func restore(_ frame: inout ExceptionFrame) {
     guard let pages else { return }
     faults &+= 1
-    _ = pages.unprotect(pages.number(of: frame.address), 1)
+    _ = pages.unprotect(current, 1)
   }
 }

@@ -44,7 +44,6 @@ struct Pages {
   }
   /// One write that the compiler may neither move nor leave out: the page may be protected.
   func write(_ page: UInt64) { bench_store(pointer(page)) }
-  func number(of address: UInt64) -> UInt64 { (address &- self.address) / Self.size }
   /// The exocall that changes what one page allows.
   func request(_ page: UInt64, _ rights: Rights) -> RingRequest {
     RingRequest(EXO_CALL_protect.rawValue, address + page * Self.size, 1, rights.rawValue)

@@ -48,6 +48,8 @@ uint64_t exo_event_entry(const struct exo_start *_Nonnull start);
 uint64_t exo_exception_stack_top(uint32_t index);
 // Address of the entry of a vector that leads to exo_guest_exception; zero where none can be bound.
 uint64_t exo_exception_entry(uint32_t vector);
+// The same for a page fault bound without the address, which is 0 in the frame then.
+uint64_t exo_page_fault_entry_without_address(void);
 
 // Each raises one exception (raise.S). R11 holds the address to go on at.
 void exo_raise_divide_error(void);

@@ -17,9 +17,12 @@
     nonisolated(unsafe) private static var active: UInt32 = 0
 
     /// Has a vector handled by a Swift function.
+    /// - Parameter withAddress: of page faults only: the frame says which address was touched. Only ring 0 can read it, so
+    ///   that such a fault passes through the nucleus; a handler that knows without, from the registers for example, is
+    ///   entered directly.
     /// - Throws: see `Exocall.exceptionBind`.
     public static func bind(
-      _ vector: ExceptionVector, _ handler: @escaping Handler
+      _ vector: ExceptionVector, withAddress: Bool = true, _ handler: @escaping Handler
     ) throws(ExocallError) {
       if handlers == nil {
         handlers = .allocate(capacity: Int(EXO_VECTOR_COUNT))
@@ -28,7 +31,11 @@
       let before = handlers?[Int(vector.rawValue)]
       handlers?[Int(vector.rawValue)] = handler
       do throws(ExocallError) {
-        try bindRaw(vector, exo_exception_entry(UInt32(vector.rawValue)), withAddress: vector == .pageFault)
+        let isDirect = vector == .pageFault && !withAddress
+        try bindRaw(
+          vector,
+          isDirect ? exo_page_fault_entry_without_address() : exo_exception_entry(UInt32(vector.rawValue)),
+          withAddress: vector == .pageFault && withAddress)
       } catch {
         handlers?[Int(vector.rawValue)] = before ?? nil
         throw error

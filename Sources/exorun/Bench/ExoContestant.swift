@@ -63,8 +63,9 @@ private let descriptions = [
   "exception_fp_overflow": "direct gate to a handler of the application",
   "exception_unaligned": "direct gate to a handler of the application",
   "dirty": "the dirty bit in the environment's own page table, which it may read",
-  "appel1": "LibOS fault handler and two protect exocalls sent together; per page",
-  "appel2": "protect exocall for 100, then LibOS fault handler and protect exocall for each; per page",
+  "appel1": "LibOS fault handler by direct gate and two protect exocalls sent together; per page",
+  "appel2":
+    "protect exocall for 100, then LibOS fault handler by direct gate and protect exocall for each; per page",
   "prot1": "protect exocall",
   "prot100": "one protect exocall",
   "unprot100": "one protect exocall",
