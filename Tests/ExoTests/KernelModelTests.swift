@@ -10,7 +10,8 @@ import Testing
 @Suite struct KernelModelTests {
   /// Runs one machine until the time is up or something is wrong. Returns how many steps it took.
   @Test func invariantsHoldWhateverEnvironmentsDo() throws {
-    var seed = KernelRun.seed
+    let first = KernelRun.seed
+    var seed = first
     let end = ckvm_monotonic() + UInt64(KernelRun.seconds(5) * 1e9)
     var (steps, machines) = (0, 0)
     while ckvm_monotonic() < end {
@@ -31,12 +32,13 @@ import Testing
       #expect(model.bench.kernel.checkInvariants() == [], "EXO_SEED=\(seed)")
       seed &+= 1
     }
-    print("kernel model: \(steps) steps on \(machines) machines")
+    print("kernel model: from EXO_SEED=\(first), \(steps) steps on \(machines) machines")
   }
 
   /// As many random submissions as fit, well formed or not, checked now and then.
   @Test func nothingInASubmissionStopsTheKernel() throws {
-    var seed = KernelRun.seed
+    let first = KernelRun.seed
+    var seed = first
     let calls = KernelRun.calls(200_000)
     var (made, accepted) = (0, 0)
     while made < calls {
@@ -56,6 +58,6 @@ import Testing
       accepted += model.accepted
       seed &+= 1
     }
-    print("exocall fuzzing: \(made) calls, \(accepted) carried out")
+    print("exocall fuzzing: from EXO_SEED=\(first), \(made) calls, \(accepted) carried out")
   }
 }

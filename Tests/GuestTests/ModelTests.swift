@@ -24,6 +24,8 @@ import Testing
     }
     #expect(model.records > model.steps, "the guests hardly ran")
     let done = model.done.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
-    print("stale access: \(model.steps) steps, \(model.lives) guests, \(model.records) records: \(done)")
+    print(
+      "stale access: EXO_SEED=\(seed), \(model.steps) steps, \(model.lives) guests, \(model.records) records: \(done)"
+    )
   }
 }

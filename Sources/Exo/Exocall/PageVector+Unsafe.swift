@@ -9,7 +9,7 @@ extension Kernel {
     let entries = try readVector(at: address, count: count, of: id)
     // What all of them lower is flushed once, before anybody is told.
     var lowered = LoweredPages()
-    defer { translations.lower(lowered) }
+    defer { lower(lowered) }
     var pages = 0
     for (index, entry) in entries.enumerated() {
       do throws(Refusal) {

@@ -7,6 +7,12 @@ import ExoABI
 /// entry, a table of its own for the frames, and goes on following the link to it after the host has cleared the entry;
 /// whatever is mapped there next would be entered into a table that describes other frames. So an entry that held a huge
 /// page is tainted, and before it, or the shell it is part of, is used again, KVM is made to forget all its tables.
+///
+/// That table of KVM's own is common to all huge pages of the same frames and rights, whoever maps them. A link that stayed
+/// behind is empty, for the frames' translations were dropped, until another mapping of the same frames fills the table
+/// again: then it shows whoever had the page what that other one has. So the frames are tainted too, when an entry of
+/// theirs is cleared or lowered: where another huge page of them is mapped KVM forgets its tables before the call
+/// returns, and else before there is one.
 extension AddressSpace {
   /// Address, frames and length all lie on 2 MiB boundaries.
   static func canBeHuge(_ first: Frame, at address: GuestAddress, pages: Int) -> Bool {
@@ -20,8 +26,23 @@ extension Kernel {
     domains[id]?.shell.tainted.insert(slot)
   }
 
-  /// Makes sure that the entries above a page may be used.
-  mutating func cleanse(_ address: GuestAddress, in id: EnvironmentID) throws(Refusal) {
+  /// Notes that KVM may still follow an entry to the frames of a huge page that begin with this one, and with more
+  /// rights than it gives now.
+  ///
+  /// - Parameter mappings: how many huge pages of theirs may be left without another being shown to the wrong one.
+  mutating func taintFrames(_ first: Frame, allowed mappings: Int) {
+    hugeTaint.insert(first)
+    let others = frames.mappings(of: first).count { mapping in
+      guard mapping.address.value & UInt64(AddressSpace.hugePages << 12 - 1) == 0 else { return false }
+      let space = domains[mapping.environment]?.shell.space
+      return space?.location(of: mapping.address, in: memory)?.isHuge ?? false
+    }
+    if others > mappings { mustForgetTables = true }
+  }
+
+  /// Makes sure that a huge page's frames may be mapped, or, with none, that the entries above a page may be used.
+  mutating func cleanse(_ address: GuestAddress, huge: Frame?, in id: EnvironmentID) throws(Refusal) {
+    if let huge, hugeTaint.contains(huge) { return forgetTables() }
     guard let shell = domains[id]?.shell, !shell.tainted.isEmpty else { return }
     guard let slot = shell.space.secondLevelSlot(of: address, in: memory), shell.tainted.contains(slot) else {
       return
@@ -36,6 +57,8 @@ extension Kernel {
     for latch in latches { latch.beginHold() }
     defer { for latch in latches { latch.endHold() } }
     translations.forgetTables()
+    hugeTaint = []
+    mustForgetTables = false
     for id in domains.keys { domains[id]?.shell.tainted = [] }
     for index in shells.indices { shells[index].tainted = [] }
     for index in surplus.indices { surplus[index].tainted = [] }

@@ -9,7 +9,7 @@ extension Kernel {
   ) throws(Refusal) {
     // A walk through the window on the tables ends in a table: an entry made there would be the environment's own link.
     guard AddressSpace.isUserRange(address, pages: 1) else { throw .invalid }
-    try cleanse(address, in: id)
+    try cleanse(address, huge: huge ? frame : nil, in: id)
     // Room for the tables on the way.
     if frames.freeCount < 3 { reclaim() }
     guard var domain = domains[id] else { throw .absent }
@@ -55,15 +55,19 @@ extension Kernel {
     }
     taint(slot, in: mapping.environment)
     let base = GuestAddress(mapping.address.value & ~UInt64(AddressSpace.hugePages << 12 - 1))
-    return (0..<AddressSpace.hugePages).map { page in
+    let unbound = (0..<AddressSpace.hugePages).map { page in
       let frame = first.advanced(by: page)
       frames.removeMapping(
         .init(environment: mapping.environment, address: base.advanced(byPages: page)), from: frame)
       return frame
     }
+    taintFrames(first, allowed: 0)
+    return unbound
   }
 
-  func translationsOf(_ dropped: [Frame]) {
+  /// Makes the hardware forget what was unbound. Every caller of `unbind` calls it before it returns.
+  mutating func translationsOf(_ dropped: [Frame]) {
+    if mustForgetTables { forgetTables() }
     forEachRun(of: dropped) { first, count in translations.drop(first, count: count) }
   }
 
@@ -82,16 +86,23 @@ extension Kernel {
   }
 
   /// Lowers or restores the rights of pages that are bound, within what was granted when they were: all or none.
-  func protect(
+  mutating func protect(
     _ address: GuestAddress, pages: Int, rights: Rights, in id: EnvironmentID
   ) throws(Refusal) {
     var lowered = LoweredPages()
     try protect(address, pages: pages, rights: rights, in: id, &lowered)
-    translations.lower(lowered)
+    lower(lowered)
   }
 
-  /// The same, but that the hardware still has to be made to forget what was lowered (`Translations.lower`). Only entries
-  /// are touched: who maps which frame does not change.
+  /// Makes the hardware forget what pages allowed before.
+  mutating func lower(_ pages: LoweredPages) {
+    for first in pages.hugePages { taintFrames(first, allowed: 1) }
+    if mustForgetTables { forgetTables() }
+    translations.lower(pages)
+  }
+
+  /// The same, but that the hardware still has to be made to forget what was lowered. Only entries are touched: who maps
+  /// which frame does not change.
   func protect(
     _ address: GuestAddress, pages: Int, rights: Rights, in id: EnvironmentID, _ lowered: inout LoweredPages
   ) throws(Refusal) {

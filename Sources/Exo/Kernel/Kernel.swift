@@ -18,6 +18,11 @@ struct Kernel: ~Copyable {
   var surplus: [Shell] = []
   /// Frames nobody owns and some vCPU may still see.
   var retired: [Frame] = []
+  /// First frames of huge pages to which KVM may still follow an entry that does not give them any more, or not so much
+  /// of them (`Kernel+HugePages`).
+  var hugeTaint: Set<Frame> = []
+  /// It must not go on doing so when the call that is being carried out returns.
+  var mustForgetTables = false
   private var lastEnvironment: UInt32 = 0
 
   /// The frame with the ring-0 stubs, and the one that all environments may read.

@@ -79,8 +79,9 @@ extension PhysicalMemory {
       let offset = (seen & PageTableEntry.addressMask) &- PhysicalAddress.memoryBase
       guard lost != 0, offset < size else { continue }
       if lost != PageTableEntry.writable { lowered.onlyWrites = false }
-      lowered.frames.append(
-        Frame(UInt32(truncatingIfNeeded: offset >> 12)), count: run.isHuge ? AddressSpace.hugePages : 1)
+      let frame = Frame(UInt32(truncatingIfNeeded: offset >> 12))
+      lowered.frames.append(frame, count: run.isHuge ? AddressSpace.hugePages : 1)
+      if run.isHuge { lowered.hugePages.append(frame) }
     }
   }
 }

@@ -37,6 +37,8 @@ struct FrameRuns {
 /// it costs one flush.
 struct LoweredPages {
   var frames = FrameRuns()
+  /// The first frames of huge pages among them.
+  var hugePages: [Frame] = []
   /// No page lost more than its write access.
   var onlyWrites = true
 }
