@@ -15,19 +15,19 @@ extension Kernel {
     }
     guard offset + pages <= Int(run.count) else { throw .outOfRange }
     // Is the place free?
-    guard let domain = domains[id] else { throw .absent }
-    for page in 0..<pages {
-      let there = domain.shell.space.entry(of: address.advanced(byPages: page), in: memory)
-      guard !there.isMapped else { throw .exists }
-    }
+    guard let place = domains.index(forKey: id) else { throw .absent }
+    guard isFree(address, pages: pages, in: domains.values[place].shell.space) else { throw .exists }
     let first = Frame(run.first + UInt32(offset))
-    let step = huge ? AddressSpace.hugePages : 1
-    guard !huge || AddressSpace.canBeHuge(first, at: address, pages: pages) else { throw .invalid }
-    for page in stride(from: 0, to: pages, by: step) {
+    guard huge else {
+      return try mapPages(
+        first, at: address, pages: pages, rights: rights, granted: held.rights.memory, in: id)
+    }
+    guard AddressSpace.canBeHuge(first, at: address, pages: pages) else { throw .invalid }
+    for page in stride(from: 0, to: pages, by: AddressSpace.hugePages) {
       do {
         try mapPage(
           first.advanced(by: page), at: address.advanced(byPages: page), rights: rights,
-          granted: held.rights.memory, huge: huge, in: id)
+          granted: held.rights.memory, huge: true, in: id)
       } catch {
         if page > 0 { try unmap(address, pages: page, in: id) }
         throw error

@@ -125,11 +125,9 @@ extension Kernel {
     var page = 0
     while page < pages {
       let run = try allocateFrames(nil, count: pages - page, for: id).run
-      for i in 0..<run.count {
-        try mapPage(
-          run.first.advanced(by: i), at: start.advanced(byPages: page + i), rights: rights,
-          granted: rights.onHardware, in: id)
-      }
+      try mapPages(
+        run.first, at: start.advanced(byPages: page), pages: run.count, rights: rights,
+        granted: rights.onHardware, in: id)
       // The part of the content that falls into this run.
       let low = max(page << 12, offset)
       let high = min((page + run.count) << 12, offset + content.count)

@@ -41,6 +41,53 @@ extension Kernel {
     }
   }
 
+  /// Binds frames side by side at consecutive pages, table by table: all or none. Authority was checked by the caller.
+  mutating func mapPages(
+    _ first: Frame, at address: GuestAddress, pages: Int, rights: Rights, granted: Rights,
+    in id: EnvironmentID
+  ) throws(Refusal) {
+    guard AddressSpace.isUserRange(address, pages: pages) else { throw .invalid }
+    let entry = PageTableEntry(first.address, rights: rights, granted: granted)
+    var page = 0
+    do throws(Refusal) {
+      while page < pages {
+        let at = address.advanced(byPages: page)
+        guard let place = domains.index(forKey: id) else { throw .absent }
+        // The first page of a table that is not there, or not to be used as it is, makes it so.
+        guard domains.values[place].shell.tainted.isEmpty,
+          let slot = domains.values[place].shell.space.slot(of: at, in: memory)
+        else {
+          try mapPage(first.advanced(by: page), at: at, rights: rights, granted: granted, in: id)
+          page += 1
+          continue
+        }
+        let wanted = min(pages - page, 512 - Int(at.value >> 12 & 511))
+        let run = EntryRun(slot: slot, count: wanted, isHuge: false)
+        let count = memory.fill(run, from: PageTableEntry(bits: entry.bits + UInt64(page) << 12))
+        frames.addMappings(of: first.advanced(by: page), count: count, at: at, in: id)
+        page += count
+        guard count == wanted else { throw .exists }
+      }
+    } catch {
+      if page > 0 { try unmap(address, pages: page, in: id) }
+      throw error
+    }
+  }
+
+  /// Whether nothing is bound to any page of a range.
+  func isFree(_ address: GuestAddress, pages: Int, in space: AddressSpace) -> Bool {
+    var page = 0
+    while page < pages {
+      let at = address.advanced(byPages: page)
+      let count = min(pages - page, 512 - Int(at.value >> 12 & 511))
+      if let (slot, isHuge) = space.location(of: at, in: memory) {
+        guard !isHuge, memory.isEmpty(EntryRun(slot: slot, count: count, isHuge: false)) else { return false }
+      }
+      page += count
+    }
+    return true
+  }
+
   /// Clears the entry that a mapping stands on and takes it, with its neighbours if the entry is a huge page's, off the
   /// inverted page map. Returns the frames whose translations must now be dropped.
   mutating func unbind(_ mapping: FrameTable.Mapping) -> [Frame] {
@@ -65,6 +112,34 @@ extension Kernel {
     return unbound
   }
 
+  /// Unbinds what is bound in a range, table by table. Adds the frames whose translations must now be dropped.
+  private mutating func unbind(
+    _ address: GuestAddress, pages: Int, in id: EnvironmentID, _ dropped: inout [Frame]
+  ) {
+    guard let place = domains.index(forKey: id) else { return }
+    let space = domains.values[place].shell.space
+    var page = 0
+    while page < pages {
+      let at = address.advanced(byPages: page)
+      let count = min(pages - page, 512 - Int(at.value >> 12 & 511))
+      if let (slot, isHuge) = space.location(of: at, in: memory) {
+        if isHuge {
+          dropped += unbind(.init(environment: id, address: at))
+        } else {
+          for index in 0..<count {
+            let word = PhysicalAddress(slot.value + UInt64(index) * 8)
+            guard memory.entry(at: word).isMapped else { continue }
+            let entry = PageTableEntry(bits: memory.exchange(word, PageTableEntry.empty.bits))
+            guard let frame = frame(at: entry.address) else { continue }
+            frames.removeMapping(.init(environment: id, address: at.advanced(byPages: index)), from: frame)
+            dropped.append(frame)
+          }
+        }
+      }
+      page += count
+    }
+  }
+
   /// Makes the hardware forget what was unbound. Every caller of `unbind` calls it before it returns.
   mutating func translationsOf(_ dropped: [Frame]) {
     if mustForgetTables { forgetTables() }
@@ -78,9 +153,7 @@ extension Kernel {
     try refusePinned(address, pages: pages, in: domain)
     try refusePartsOfHugePages(address, pages: pages, in: domain.shell.space)
     var dropped: [Frame] = []
-    for page in 0..<pages {
-      dropped += unbind(.init(environment: id, address: address.advanced(byPages: page)))
-    }
+    unbind(address, pages: pages, in: id, &dropped)
     translationsOf(dropped)
     linger(dropped, in: id)
   }
@@ -148,13 +221,17 @@ extension Kernel {
   /// when they are retired.
   mutating func clearUserMappings(of id: EnvironmentID) {
     guard let domain = domains[id] else { return }
-    var mapped: [GuestAddress] = []
+    var mapped: [(first: GuestAddress, pages: Int)] = []
     domain.shell.space.forEachMappedPage(in: memory) { address, entry, _ in
       guard let frame = frame(at: entry.address), frames.kind(of: frame) == .data else { return }
-      mapped.append(address)
+      if let last = mapped.last, last.first.advanced(byPages: last.pages) == address {
+        mapped[mapped.count - 1].pages += 1
+      } else {
+        mapped.append((address, 1))
+      }
     }
     var dropped: [Frame] = []
-    for address in mapped { dropped += unbind(.init(environment: id, address: address)) }
+    for (first, pages) in mapped { unbind(first, pages: pages, in: id, &dropped) }
     // All of them, owned or not: a translation that outlives its entry would show the next user of the shell what
     // becomes of the frame.
     translationsOf(dropped)

@@ -33,8 +33,11 @@ extension AddressSpace {
   }
 }
 
-/// The two loops that a change of protection consists of. The hardware may set A and D in the entries at any time.
+/// The loops that mapping and changing protection consist of. The hardware may set A and D in the entries at any time.
 extension PhysicalMemory {
+  /// One of these bits is set in an entry that is bound to something.
+  private static var mapped: UInt64 { PageTableEntry.grantedMask | PageTableEntry.present }
+
   private func words(_ run: EntryRun) -> UnsafeMutablePointer<Atomic<UInt64>> {
     let offset = Int(run.slot.value & 0xfff)
     precondition(offset & 7 == 0 && offset + run.count * 8 <= 4096, "entries beyond their table")
@@ -43,14 +46,34 @@ extension PhysicalMemory {
     return unsafe (page(table) + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
+  /// Fills entries with an entry and its successors, a frame further each, up to the first that is not empty. Returns how
+  /// many were filled.
+  func fill(_ run: EntryRun, from first: PageTableEntry) -> Int {
+    let words = unsafe words(run)
+    for index in 0..<run.count {
+      // Only the exokernel fills an empty entry.
+      guard unsafe words[index].load(ordering: .relaxed) & Self.mapped == 0 else { return index }
+      unsafe words[index].store(first.bits + UInt64(index) << 12, ordering: .releasing)
+    }
+    return run.count
+  }
+
+  /// Whether no entry is mapped.
+  func isEmpty(_ run: EntryRun) -> Bool {
+    let words = unsafe words(run)
+    for index in 0..<run.count where unsafe words[index].load(ordering: .relaxed) & Self.mapped != 0 {
+      return false
+    }
+    return true
+  }
+
   /// Whether every entry is mapped, was granted `rights` and is not pinned.
   func mayProtect(_ run: EntryRun, _ rights: Rights) -> Bool {
     let words = unsafe words(run)
     let needed = UInt64(rights.onHardware.rawValue) << 9
-    let mapped = PageTableEntry.grantedMask | PageTableEntry.present
     for index in 0..<run.count {
       let bits = unsafe words[index].load(ordering: .relaxed)
-      guard bits & needed == needed, bits & mapped != 0, bits & PageTableEntry.pinned == 0 else {
+      guard bits & needed == needed, bits & Self.mapped != 0, bits & PageTableEntry.pinned == 0 else {
         return false
       }
     }

@@ -228,6 +228,14 @@ struct FrameTable {
     }
   }
 
+  /// The same for frames side by side at consecutive pages.
+  mutating func addMappings(of first: Frame, count: Int, at address: GuestAddress, in id: EnvironmentID) {
+    for page in 0..<count {
+      addMapping(
+        .init(environment: id, address: address.advanced(byPages: page)), to: first.advanced(by: page))
+    }
+  }
+
   /// False if the frame had no such mapping.
   @discardableResult
   mutating func removeMapping(_ mapping: Mapping, from frame: Frame) -> Bool {
