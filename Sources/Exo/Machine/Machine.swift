@@ -55,15 +55,24 @@ public final class Machine: Sendable {
     do {
       let vm = Descriptor(try check("KVM_CREATE_VM", ckvm_create_vm(kvm.number)))
       clock.mark("vm")
-      let memory = try PhysicalMemory(size: configuration.memory)
-      try memory.bindSlot(of: vm)
-      clock.mark("memory")
       try check("sigaction", ckvm_install_kick())
       let hosts = Self.hostProcessors()
       let count = max(1, min(configuration.processors, hosts.count))
+      hardware = try Hardware(kvm: kvm, vm: vm)
+      // Their threads make their first vCPUs while the rest is being made.
+      let processors = (0..<count).map {
+        Processor(number: $0, hostProcessor: hosts[$0], mayWaitAwake: hosts.count > 1)
+      }
+      self.processors = processors
+      var isComplete = false
+      defer { if !isComplete { for processor in processors { processor.stop() } } }
+      for processor in processors { try processor.start(hardware) }
+      clock.mark("processors")
+      let memory = try PhysicalMemory(size: configuration.memory)
+      try memory.bindSlot(of: hardware.vm)
+      clock.mark("memory")
       // Polling needs a processor that no environment runs on.
       let service = try ServiceThread(polls: count < hosts.count)
-      hardware = try Hardware(kvm: kvm, vm: vm)
       var kernel: Kernel
       do { kernel = try Kernel(memory: memory, hardware: hardware) } catch { throw error }
       kernel.sliceOwners = Array(
@@ -72,13 +81,12 @@ public final class Machine: Sendable {
       self.memory = memory
       self.service = service
       self.configuration = configuration
-      processors = (0..<count).map { Processor(number: $0, hostProcessor: hosts[$0]) }
       self.kernel = Mutex(kernel)
       clock.mark("kernel")
-      for processor in processors { try processor.start(hardware) }
       try service.start(hardware, hostProcessor: hosts.count > count ? hosts[count] : nil)
-      clock.mark("threads")
+      clock.mark("service")
       startup = clock.steps
+      isComplete = true
     } catch let error as HostError {
       throw .host(error)
     } catch let error as MachineError {
@@ -108,9 +116,12 @@ public final class Machine: Sendable {
     _ image: GuestImage, arguments: [String], variables: [String] = [], memory limit: UInt64? = nil,
     console: Console = Console(), timeLimit: Duration? = nil
   ) throws(LaunchError) -> Environment {
+    guard let processor = nextProcessor() else { throw .machineStopped }
+    processor.expect()
+    defer { processor.expectNoMore() }
     let environment = try prepare(
       image, name: arguments.first ?? image.name, quota: quota(memory: limit), console: console,
-      timeLimit: timeLimit)
+      timeLimit: timeLimit, on: processor)
     do throws(LaunchError) {
       try environment.start(arguments: arguments, variables: variables)
     } catch {
@@ -130,10 +141,17 @@ public final class Machine: Sendable {
     _ image: GuestImage, name: String, quota: Quota, console: Console = Console(),
     timeLimit: Duration? = nil
   ) throws(LaunchError) -> Environment {
+    guard let processor = nextProcessor() else { throw .machineStopped }
+    return try prepare(
+      image, name: name, quota: quota, console: console, timeLimit: timeLimit, on: processor)
+  }
+
+  private func prepare(
+    _ image: GuestImage, name: String, quota: Quota, console: Console, timeLimit: Duration?,
+    on processor: Processor
+  ) throws(LaunchError) -> Environment {
     var clock = StepClock()
     let latch = ExecutionLatch()
-    guard let number = nextLaunch() else { throw .machineStopped }
-    let processor = processors[(number - 1) % processors.count]
     let features = hardware.features
     let (id, shell) = try withKernel { (kernel) throws(LaunchError) in
       let id = kernel.newEnvironmentID()
@@ -147,7 +165,7 @@ public final class Machine: Sendable {
       console: console, timeLimit: timeLimit)
     lifecycle.withLock { $0.environments[id] = environment }
     clock.mark("environment")
-    let steps = (number == 1 ? startup : []) + clock.steps
+    let steps = (id == EnvironmentID(1) ? startup : []) + clock.steps
     environment.statistics.update { $0.startup = steps }
     return environment
   }
@@ -164,12 +182,12 @@ public final class Machine: Sendable {
       bindings: bindings, withRingsFor: environments)
   }
 
-  /// The number of the next environment, from 1; nil once the machine has been stopped.
-  private func nextLaunch() -> Int? {
+  /// The processor of the next environment, each in turn; nil once the machine has been stopped.
+  private func nextProcessor() -> Processor? {
     lifecycle.withLock { state in
       guard !state.isStopped else { return nil }
       state.launches += 1
-      return state.launches
+      return processors[(state.launches - 1) % processors.count]
     }
   }
 

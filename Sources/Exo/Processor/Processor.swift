@@ -27,11 +27,17 @@ final class Processor: Sendable {
     /// Of the environment in possession of the processor.
     var running: ExecutionLatch?
     var isStopping = false
+    /// Environments that are being built for it.
+    var expected = 0
   }
 
-  init(number: Int, hostProcessor: Int?) {
+  /// Whether its thread may keep a processor of the host while it waits for one.
+  let mayWaitAwake: Bool
+
+  init(number: Int, hostProcessor: Int?, mayWaitAwake: Bool) {
     self.number = number
     self.hostProcessor = hostProcessor
+    self.mayWaitAwake = mayWaitAwake
   }
 
   /// Starts the thread. The machine must stay alive until `stop` has returned.
@@ -69,6 +75,14 @@ final class Processor: Sendable {
     parker.notify()
     running?.kick()
   }
+  /// Announces an environment that will be enqueued very soon. To be taken back, once, by `expectNoMore`.
+  func expect() {
+    queue.withLock { $0.expected += 1 }
+    parker.notify()
+  }
+  func expectNoMore() { queue.withLock { $0.expected -= 1 } }
+  var isExpecting: Bool { queue.withLock { $0.expected > 0 } }
+
   /// Gives the processor to an environment, or to none.
   func run(_ latch: ExecutionLatch?) { queue.withLock { $0.running = latch } }
 

@@ -5,15 +5,13 @@ import ExoABI
 final class ProcessorLoop {
   private let processor: Processor
   private let hardware: Hardware
-  /// The vCPUs in use, by environment, and those free for the next.
+  /// The vCPUs in use, by environment, and those free for the next: nothing is left in them of an environment.
   private var active: [EnvironmentID: VCPUBox] = [:]
   private var pool: [VCPUBox] = []
   private var timer: CInt
 
   private final class VCPUBox {
     let vcpu: VCPU
-    /// Whether an environment has run on it.
-    var isUsed = false
     init(_ vcpu: consuming VCPU) { self.vcpu = vcpu }
   }
   private enum Step {
@@ -33,6 +31,8 @@ final class ProcessorLoop {
   }
   /// How soon to look again at a vCPU that could not be interrupted.
   private static let retry: UInt64 = 50_000
+  /// How long to look out for an environment that was announced before sleeping: about what building one takes.
+  private static let patience: UInt64 = 300_000
 
   init(processor: Processor, hardware: Hardware) {
     self.processor = processor
@@ -43,10 +43,7 @@ final class ProcessorLoop {
 
   func run() {
     // Made while the first environment is being built.
-    if let vcpu = try? hardware.newVCPU() {
-      vcpu.alignClock()
-      pool.append(VCPUBox(vcpu))
-    }
+    if let box = try? newVCPU() { pool.append(box) }
     while true {
       let ticket = processor.ticket
       if let (environment, length) = processor.next() {
@@ -54,9 +51,18 @@ final class ProcessorLoop {
       } else if processor.isStopping {
         return
       } else {
+        if processor.isExpecting { getReady(ticket) }
         processor.sleep(ticket)
       }
     }
+  }
+
+  /// An environment is being built for this processor: its vCPU is made, and this thread awake, when it comes.
+  private func getReady(_ ticket: UInt32) {
+    if pool.isEmpty, let box = try? newVCPU() { pool.append(box) }
+    guard processor.mayWaitAwake else { return }
+    let end = ckvm_monotonic() &+ Self.patience
+    while processor.ticket == ticket, ckvm_monotonic() < end { ckvm_pause() }
   }
 
   /// Runs an environment until it sleeps, ends, yields, or its slice is over while others wait.
@@ -225,19 +231,11 @@ final class ProcessorLoop {
     if let box = active[environment.id] { return box }
     let began = ckvm_monotonic()
     let box: VCPUBox
-    // One that cannot be cleared is no fault of whoever comes next: it is closed.
-    if let pooled = pool.popLast(), !pooled.isUsed || (try? pooled.vcpu.clearState()) != nil {
-      box = pooled
-    } else {
-      box = VCPUBox(try hardware.newVCPU())
-      box.vcpu.alignClock()
-    }
+    if let pooled = pool.popLast() { box = pooled } else { box = try newVCPU() }
     try hardware.prepare(box.vcpu, root: environment.root)
-    try box.vcpu.setModelRegisters(xcr0: hardware.control.xcr0)
     box.vcpu.reset(
       root: environment.root, at: environment.scheduling.withLock { $0.entryPoint } ?? .nowhere,
       control: hardware.control)
-    box.isUsed = true
     active[environment.id] = box
     environment.latch.setKicker(box.vcpu.kicker)
     let spent = ckvm_monotonic() &- began
@@ -245,12 +243,26 @@ final class ProcessorLoop {
     return box
   }
 
+  private func newVCPU() throws(HostError) -> VCPUBox {
+    let box = VCPUBox(try hardware.newVCPU())
+    box.vcpu.alignClock()
+    try box.vcpu.setModelRegisters(xcr0: hardware.control.xcr0)
+    return box
+  }
+
   /// Breaks the environment's bindings; its vCPU, which has left guest mode for good, is free for another.
   private func finish(_ environment: Environment) {
     environment.latch.setKicker(nil)
-    if let box = active.removeValue(forKey: environment.id), box.vcpu.settle() { pool.append(box) }
+    let box = active.removeValue(forKey: environment.id)
+    let hasSettled = box?.vcpu.settle() ?? false
     processor.forget(environment.id)
     environment.machine.retire(environment)
     environment.finish()
+    // Whoever comes next need not wait for it. One that cannot be cleared is closed.
+    if let box, hasSettled, (try? box.vcpu.clearState()) != nil,
+      (try? box.vcpu.setModelRegisters(xcr0: hardware.control.xcr0)) != nil
+    {
+      pool.append(box)
+    }
   }
 }

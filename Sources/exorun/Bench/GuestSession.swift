@@ -9,6 +9,8 @@ final class GuestSession {
   private let input: Pipe
   private let output: Pipe
   private var pending: [UInt8] = []
+  /// When `launch` was called: the pipes are no part of it.
+  let launched: Double
 
   /// Longest to wait for a line, in milliseconds.
   private static let patience: CInt = 20_000
@@ -17,6 +19,7 @@ final class GuestSession {
   init(_ machine: Machine, _ image: GuestImage, arguments: [String]) throws(SampleError) {
     input = try Pipe()
     output = try Pipe()
+    launched = monotonicNanoseconds()
     do throws(LaunchError) {
       environment = try machine.launch(
         image, arguments: arguments,
