@@ -76,5 +76,7 @@ private let descriptions = [
   "machine_start": "a machine of 64 MiB and an environment, to its first instruction",
   "environment_create": "launch in a running machine on a new vCPU, to its first instruction",
   "environment_create_pooled": "launch in a running machine on a used vCPU, to its first instruction",
+  "parked_memory":
+    "1,000 environments that wait for input, each on a vCPU of its own: what the host has less than before, the machine's own memory left out",
   "launch_hello": "exorun launch hello as a process of its own, from spawn to wait",
 ]

@@ -24,6 +24,7 @@ struct LifeRows {
     case "environment_create_pooled": total = try createPooled(Int(iterations))
     case "launch_hello":
       for _ in 0..<iterations { total += try launchProcess(["exorun", "launch", "hello"]) }
+    case "parked_memory": return try ParkedMemory.sample(image)
     default: return nil
     }
     return total / Double(iterations)
