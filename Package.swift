@@ -79,11 +79,13 @@ let package = Package(
     .target(name: "ExoGuests", swiftSettings: [.unsafeFlags(["-O"])], plugins: ["StageGuests"]),
     // The exokernel.
     .target(name: "CKVM"),
+    // JSON, for reports, the benchmark's files and the control socket.
+    .target(name: "JSONText"),
     .target(name: "Nucleus", dependencies: ["ExoABI"]),
     .target(
       name: "Exo",
       dependencies: [
-        "CKVM", "ExoABI", "Nucleus", .product(name: "Logging", package: "swift-log"),
+        "CKVM", "ExoABI", "Nucleus", "JSONText", .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: hostSwift),
     // The benchmark: the mechanisms without Exo, Linux doing the same work, and what is made of the figures.
     .target(name: "BenchSupport", path: "Benchmarks/Support", cSettings: measured),
@@ -95,7 +97,7 @@ let package = Package(
     // For both sides, compiled as guests are, so that both run the same instructions.
     .target(name: "BenchWork", path: "Benchmarks/Work", cSettings: guestC),
     .target(name: "BenchLoops", dependencies: ["ExoABI"], path: "Benchmarks/Guest", cSettings: guestC),
-    .target(name: "BenchKit"),
+    .target(name: "BenchKit", dependencies: ["JSONText"]),
     // The built-in guests by name, and the ends they must come to.
     .target(name: "ExoSelftest", dependencies: ["Exo", "ExoGuests"], swiftSettings: hostSwift),
     // The part of TOML that `exorun up` reads, with the line of everything.
@@ -104,8 +106,8 @@ let package = Package(
     .executableTarget(
       name: "exorun",
       dependencies: [
-        "Exo", "ExoABI", "ExoGuests", "ExoSelftest", "TOML", "BenchFloor", "BenchLinux", "BenchKit",
-        "BenchSupport",
+        "Exo", "ExoABI", "CKVM", "ExoGuests", "ExoSelftest", "TOML", "BenchFloor", "BenchLinux", "BenchKit",
+        "BenchSupport", "JSONText",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: hostSwift, linkerSettings: staticHost),
@@ -114,13 +116,15 @@ let package = Package(
     // What tests share: requirements, running programs.
     .target(name: "TestSupport", path: "Tests/TestSupport"),
     .testTarget(name: "ABITests", dependencies: ["ExoABI", "Nucleus"]),
-    .testTarget(name: "ExoTests", dependencies: ["Exo", "ExoABI", "CKVM"]),
+    .testTarget(name: "ExoTests", dependencies: ["Exo", "ExoABI", "CKVM", "JSONText", "TestSupport"]),
     .testTarget(
       name: "BenchTests",
-      dependencies: ["BenchKit", "BenchFloor", "BenchLinux", "BenchSupport", "TestSupport", "exorun"]),
+      dependencies: [
+        "JSONText", "BenchKit", "BenchFloor", "BenchLinux", "BenchSupport", "TestSupport", "exorun",
+      ]),
     .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI", "TestSupport"]),
     .testTarget(
       name: "GuestTests",
       dependencies: ["Exo", "ExoGuests", "ExoSelftest", "ExoABI", "CKVM", "TestSupport", "TOML"]),
-    .testTarget(name: "CommandLineTests", dependencies: ["TestSupport", "ExoABI", "BenchKit"]),
+    .testTarget(name: "CommandLineTests", dependencies: ["TestSupport", "ExoABI", "CKVM", "JSONText"]),
   ])

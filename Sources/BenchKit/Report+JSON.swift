@@ -1,3 +1,5 @@
+import JSONText
+
 // The file form, schema 1:
 //
 //   {"schema": 1, "machine": {name: text, ...},

@@ -1,5 +1,5 @@
-import BenchKit
 import Exo
+import JSONText
 
 /// A fault and where it happened, for people to read.
 struct FaultText {

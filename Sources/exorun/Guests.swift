@@ -1,7 +1,7 @@
 import ArgumentParser
-import BenchKit
 import ExoSelftest
 import Glibc
+import JSONText
 
 /// `exorun guests`: what can be launched by name.
 struct Guests: ParsableCommand {

@@ -1,4 +1,4 @@
-import BenchKit
+import JSONText
 
 extension JSON {
   /// An object, its members in the order they are written.

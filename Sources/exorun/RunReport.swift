@@ -1,7 +1,7 @@
 import ArgumentParser
-import BenchKit
 import Exo
 import Glibc
+import JSONText
 
 enum ReportFormat: String, ExpressibleByArgument, CaseIterable {
   case json, text
@@ -105,7 +105,7 @@ extension RunRecord {
     case .faulted(let report): "faulted: \(report.vector)"
     case .misused: "ended for misuse"
     case .timeLimit: "ended at its time limit"
-    case .killed: "interrupted"
+    case .killed: "killed"
     case .hostFailure: "ended by a failure of the host"
     }
   }

@@ -1,8 +1,8 @@
 import ArgumentParser
-import BenchKit
 import Exo
 import ExoSelftest
 import Glibc
+import JSONText
 
 /// `exorun selftest`: every built-in guest and the end it must come to, in a table that can be sent back.
 struct Selftest: ParsableCommand {

@@ -1,4 +1,5 @@
 import BenchKit
+import JSONText
 import Testing
 
 @Suite struct JSONTests {

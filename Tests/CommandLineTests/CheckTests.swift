@@ -1,4 +1,4 @@
-import BenchKit
+import JSONText
 import TestSupport
 import Testing
 

@@ -1,7 +1,7 @@
 import ArgumentParser
-import BenchKit
 import Exo
 import Glibc
+import JSONText
 
 /// `exorun doctor`: can guests run here, by which mechanisms, and what to do where something is amiss.
 struct Doctor: ParsableCommand {

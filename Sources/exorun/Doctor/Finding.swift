@@ -1,4 +1,4 @@
-import BenchKit
+import JSONText
 
 /// One thing `exorun doctor` looked at.
 struct Finding {

@@ -1,4 +1,4 @@
-/// A JSON value, read and written without a library: the benchmark's file is small and its form is ours.
+/// A JSON value, read and written without a library: the files and messages are small and their form is ours.
 public indirect enum JSON: Equatable, Sendable {
   case null
   case bool(Bool)
@@ -25,6 +25,9 @@ public indirect enum JSON: Equatable, Sendable {
   public var number: Double? { if case .number(let n) = self { n } else { nil } }
   public var string: String? { if case .string(let s) = self { s } else { nil } }
   public var array: [JSON]? { if case .array(let a) = self { a } else { nil } }
+  public var bool: Bool? { if case .bool(let b) = self { b } else { nil } }
+  /// A number that is whole and not negative.
+  public var count: UInt64? { number.flatMap { UInt64(exactly: $0) } }
 }
 
 // --- Writing
@@ -41,6 +44,16 @@ extension JSON {
     case .object(let members):
       let texts = members.map { "\(Self.quoted($0.name)): \($0.value.text(indent: indent + 2))" }
       return Self.lines("{", texts, "}", indent, members.map(\.value))
+    }
+  }
+
+  /// The text on one line, as in JSON Lines.
+  public var line: String {
+    switch self {
+    case .array(let values): "[" + values.map(\.line).joined(separator: ",") + "]"
+    case .object(let members):
+      "{" + members.map { "\(Self.quoted($0.name)):\($0.value.line)" }.joined(separator: ",") + "}"
+    default: text()
     }
   }
 
@@ -66,7 +79,8 @@ extension JSON {
     return String(number)
   }
 
-  private static func quoted(_ string: String) -> String {
+  /// A string as JSON writes it, quotes and all.
+  public static func quoted(_ string: String) -> String {
     var result = "\""
     for scalar in string.unicodeScalars {
       switch scalar {
