@@ -12,7 +12,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -281,8 +284,69 @@ int ckvm_timer_set(int timer, uint64_t nanoseconds) {
 }
 int ckvm_timer_delete(int timer) { return result(syscall(SYS_timer_delete, timer)); }
 
+static _Thread_local int lane;
+void ckvm_set_lane(int number) { lane = number; }
+int ckvm_lane(void) { return lane; }
+
 uint64_t ckvm_monotonic(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static int unix_address(struct sockaddr_un *address, const char *path) {
+  size_t length = strlen(path);
+  if (length >= sizeof address->sun_path) return -ENAMETOOLONG;
+  *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+  memcpy(address->sun_path, path, length + 1);
+  return 0;
+}
+static int close_with(int fd, int error) {
+  close(fd);
+  return -error;
+}
+int ckvm_socket_listen(const char *path) {
+  struct sockaddr_un address;
+  int bad = unix_address(&address, path);
+  if (bad) return bad;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  // Before it has a name, so that it never has another mode.
+  if (fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 16))
+    return close_with(fd, errno);
+  return fd;
+}
+int ckvm_socket_connect(const char *path) {
+  struct sockaddr_un address;
+  int bad = unix_address(&address, path);
+  if (bad) return bad;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  // Where its queue is full this would wait for ever: whoever serves it may have been stopped.
+  struct timeval limit = {2, 0};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  int r;
+  do r = connect(fd, (struct sockaddr *)&address, sizeof address);
+  while (r < 0 && errno == EINTR);
+  return r < 0 ? close_with(fd, errno) : fd;
+}
+int ckvm_socket_accept(int listener) {
+  return result(accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+int ckvm_socket_peer(int socket, uint32_t *user) {
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length)) return -errno;
+  *user = peer.uid;
+  return 0;
+}
+int ckvm_socket_send(int socket, const void *bytes, int count) {
+  return result(send(socket, bytes, (size_t)count, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+int ckvm_terminal_size(int terminal, int *rows, int *columns) {
+  struct winsize size;
+  if (ioctl(terminal, TIOCGWINSZ, &size)) return -errno;
+  *rows = size.ws_row;
+  *columns = size.ws_col;
+  return 0;
 }

@@ -7,7 +7,10 @@ import Glibc
     commandName: "exorun",
     abstract: "Run guests on the Exo exokernel.",
     version: "exorun \(version)",
-    subcommands: [Launch.self, Up.self, Guests.self, Doctor.self, Selftest.self, Bench.self])
+    subcommands: [
+      Launch.self, Up.self, Ps.self, Top.self, TraceEvents.self, Kill.self, Guests.self, Doctor.self,
+      Selftest.self, Bench.self,
+    ])
 
   static let version = "0.1.0"
 

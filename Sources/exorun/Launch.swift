@@ -89,6 +89,7 @@ struct Launch: ParsableCommand {
     record.step("image", ContinuousClock.now - began)
     var configuration = machine.configuration
     configuration.memory = memory
+    configuration.control = Machine.ControlOptions()
     let machine: Machine
     do throws(MachineError) { machine = try Machine(configuration) } catch {
       throw Failure(.usage, "\(error)")

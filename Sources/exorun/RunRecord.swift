@@ -47,7 +47,7 @@ struct RunRecord {
     case .faulted: "faulted"
     case .misused: "misused"
     case .timeLimit: "timeLimit"
-    case .killed: "interrupted"
+    case .killed: signal == nil ? "killed" : "interrupted"
     case .hostFailure: "hostFailure"
     }
   }
@@ -58,7 +58,8 @@ struct RunRecord {
     if let failure { return failure.message }
     switch outcome {
     case .exited(let status) where status != 0: return usage?.outputError.map { "\(who): \(text(of: $0))" }
-    case nil, .exited, .killed: return nil
+    case nil, .exited: return nil
+    case .killed: return signal == nil ? "\(who): killed" : nil
     case .faulted: return "\(who): \(fault?.headline ?? "")"
     case .misused(let misuse): return "\(who): ended for misuse: \(misuse)"
     case .timeLimit(let limit): return "\(who): ended at its time limit of \(limit.text)"

@@ -49,6 +49,8 @@ public struct Command: Sendable {
     // What a developer set must not change what is tested.
     command.variables["NO_COLOR"] = ""
     command.variables["TERM"] = "xterm"
+    // Its machines' control sockets are not to be among the developer's own.
+    command.variables["XDG_RUNTIME_DIR"] = runtimeDirectory
     return command
   }
 
@@ -63,6 +65,12 @@ public struct Command: Sendable {
   public func run() throws -> CommandResult { try start().finish() }
 
   public func start() throws -> RunningCommand { try RunningCommand(self) }
+
+  private static let runtimeDirectory: String = {
+    let path = productDirectory + "/runtime"
+    mkdir(path, 0o700)
+    return path
+  }()
 
   /// Where the test bundle and all other products lie.
   static let productDirectory: String = {

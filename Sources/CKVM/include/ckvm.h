@@ -115,6 +115,9 @@ int ckvm_timer_create(void);
 /// Kicks every `nanoseconds` from now on, so that one kick that comes too early is not the last; 0 stops it.
 int ckvm_timer_set(int timer, uint64_t nanoseconds);
 int ckvm_timer_delete(int timer);
+/// A number of the calling thread's own, 0 at first.
+void ckvm_set_lane(int lane);
+int ckvm_lane(void);
 
 /// What this processor and its kernel offer: bit 0 AVX, 1 AVX2, 2 AVX-512 F.
 int ckvm_host_features(void);
@@ -123,6 +126,21 @@ int ckvm_host_features(void);
 uint64_t ckvm_monotonic(void);
 static inline uint64_t ckvm_tsc(void) { return __builtin_ia32_rdtsc(); }
 static inline void ckvm_pause(void) { __builtin_ia32_pause(); }
+
+// --- Unix sockets and terminals
+/// A listening stream socket at a path of at most 107 bytes, which only its owner may connect to (mode 0600). Accepting
+/// never waits.
+int ckvm_socket_listen(const char *path);
+/// A connection to the socket at a path.
+int ckvm_socket_connect(const char *path);
+/// The next connection, whose calls never wait; -EAGAIN if there is none.
+int ckvm_socket_accept(int listener);
+/// Who made the connection, as the kernel says (SO_PEERCRED).
+int ckvm_socket_peer(int socket, uint32_t *user);
+/// Sends what can be sent without waiting, and raises no signal; -EAGAIN if that is nothing.
+int ckvm_socket_send(int socket, const void *bytes, int count);
+/// A terminal's rows and columns.
+int ckvm_terminal_size(int terminal, int *rows, int *columns);
 
 #pragma clang assume_nonnull end
 #endif

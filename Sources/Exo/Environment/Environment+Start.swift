@@ -14,6 +14,7 @@ extension Environment {
     beginTimeLimit()
     machine.service.add(self)
     let entryPoint = EntryPoint(entry: image.entry, stack: GuestAddress(exo_stack_top))
+    if trace.wants(.environment) { trace.record(.started, of: id) }
     guard processor.begin(self, at: entryPoint) else { throw .notStartable }
     machine.configuration.logger.debug("launched \(name) as \(id) on processor \(processor.number)")
   }

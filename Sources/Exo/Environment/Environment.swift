@@ -39,6 +39,7 @@ public final class Environment: Sendable {
   let timer = Atomic<UInt64>(.max)
   /// Who made it, and is told of its end.
   let creator: WeakEnvironment
+  let creatorID: EnvironmentID?
 
   let scheduling = Mutex(Scheduling())
   /// Set while it sleeps: whoever posts a completion looks here first.
@@ -48,6 +49,9 @@ public final class Environment: Sendable {
   private let ending = Mutex(Ending())
   let endRequested = Atomic<Bool>(false)
   let statistics = EnvironmentStatistics()
+  let trace: Trace
+  /// Monotonic nanoseconds at which it got the processor that it has; 0 if it has none.
+  let turnBegan = Atomic<UInt64>(0)
 
   /// Where an environment stands with its processor.
   struct Scheduling {
@@ -77,6 +81,7 @@ public final class Environment: Sendable {
     self.image = image
     self.machine = machine
     self.processor = processor
+    trace = machine.trace
     self.latch = latch
     self.timeLimit = timeLimit
     root = shell.space.root.address
@@ -90,6 +95,8 @@ public final class Environment: Sendable {
     consoleOutput = console.output
     events = Mutex(EventQueue(page: shell.events, control: shell.trap))
     self.creator = WeakEnvironment(creator)
+    creatorID = creator?.id
+    if trace.wants(.environment) { trace.record(.created(by: creatorID), of: id) }
   }
 
   /// Waits until the environment has ended and its frames are back with the machine.
@@ -113,6 +120,9 @@ public final class Environment: Sendable {
       parker.wait(ticket)
     }
   }
+
+  /// Whether it has ended and its frames are back with the machine.
+  var hasEnded: Bool { ending.withLock { $0.finished != nil } }
 
   /// Calls `body`, once, when the environment ends; if it has, returns how instead: a caller that holds a lock which
   /// `body` takes must not be called back at once.
@@ -150,6 +160,7 @@ public final class Environment: Sendable {
       defer { (state.waiters, state.watchers) = ([], []) }
       return (outcome, state.waiters, state.watchers)
     }
+    noteEnd(outcome)
     creator.value?.post(Event(kind: .childEnded, data: id.number))
     for watcher in watchers { watcher(outcome) }
     for waiter in waiters { waiter.resume(returning: outcome) }

@@ -23,6 +23,7 @@ extension Environment {
     case .environmentStart(let handle, let entryPoint):
       let child = try target(handle, needing: .control)
       guard child.processor.begin(child, at: entryPoint) else { throw .busy }
+      if trace.wants(.environment) { trace.record(.started, of: child.id) }
     case .environmentStop(let handle):
       let child = try target(handle, needing: .control)
       guard child !== self, child.processor.halt(child) else { throw .busy }

@@ -8,6 +8,9 @@ extension Environment {
   func post(_ event: Event) {
     let posted = events.withLock { $0.post(event, at: ckvm_monotonic(), in: machine.memory) }
     guard posted else { return }
+    if trace.wants(.event) {
+      trace.record(.posted(kind: event.kind.rawValue, data: event.data, value: event.value), of: id)
+    }
     eventsPosted.add(1, ordering: .sequentiallyConsistent)
     let isBound = eventBinding.withLock { $0?.kinds.contains(event.kind) ?? false }
     if isBound { deliveryDue.store(true, ordering: .sequentiallyConsistent) }

@@ -38,6 +38,8 @@ struct EventQueue: Sendable {
   private(set) var posted: UInt32 = 0
   private(set) var consumed: UInt32 = 0
   private(set) var lost: UInt32 = 0
+  /// How many were posted, by kind.
+  private(set) var counts = [UInt64](repeating: 0, count: Event.Kind.allCases.count)
   /// The environment has ended: the pages are another's.
   private var isClosed = false
 
@@ -73,6 +75,7 @@ struct EventQueue: Sendable {
     memory.store(event.value, PhysicalAddress(slot + 8))
     memory.store(time, PhysicalAddress(slot + 16))
     posted &+= 1
+    counts[Int(event.kind.rawValue)] += 1
     memory.store32(posted, PhysicalAddress(slot + 28))
     memory.store32(posted, page.address)
     return true

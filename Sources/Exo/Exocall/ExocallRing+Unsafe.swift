@@ -40,7 +40,7 @@ struct Completion: Sendable {
 
   /// Submissions taken so far. Wider than the numbers in the ring, so that the first lap, whose slots read 0 before, is
   /// told from the one that begins when those numbers wrap.
-  private var taken: UInt64
+  private(set) var taken: UInt64
   /// The number of the submission that comes next, from 1; wraps.
   var next: UInt32 { UInt32(truncatingIfNeeded: taken) &+ 1 }
   /// The number of the newest completion posted.

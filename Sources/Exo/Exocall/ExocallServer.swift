@@ -17,7 +17,7 @@ extension Environment {
           let submission = try ring.take()
         {
           served += 1
-          serve(submission, &ring)
+          if trace.wants(.exocall) { serveTraced(submission, &ring) } else { serve(submission, &ring) }
         }
       } catch {
         requestEnd(.misused(.ring(error)))
@@ -26,14 +26,19 @@ extension Environment {
     }
   }
 
-  private func serve(_ submission: Submission, _ ring: inout ExocallRing) {
+  /// Returns the result, nil if it comes later.
+  @discardableResult
+  func serve(_ submission: Submission, _ ring: inout ExocallRing) -> Int64? {
     do throws(Refusal) {
       let call = try Exocall(submission)
       count(submission.call)
-      if let completion = try carryOut(call, tag: submission.tag) { post(completion, &ring) }
+      guard let completion = try carryOut(call, tag: submission.tag) else { return nil }
+      post(completion, &ring)
+      return completion.result
     } catch {
       statistics.update { $0.refused += 1 }
       post(Completion(tag: submission.tag, result: -Int64(error.code)), &ring)
+      return -Int64(error.code)
     }
   }
 

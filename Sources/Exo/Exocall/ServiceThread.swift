@@ -17,6 +17,9 @@ final class ServiceThread: Sendable {
   private let doorbell: Descriptor
   private let control: Descriptor
   private let thread = Mutex<HostThread?>(nil)
+  /// Something to be done once, later, and when: monotonic nanoseconds, `UInt64.max` for nothing.
+  private let errand = Mutex<(@Sendable () -> Void)?>(nil)
+  private let errandDue = Atomic<UInt64>(.max)
 
   private struct Served {
     var environments: [Environment] = []
@@ -43,6 +46,7 @@ final class ServiceThread: Sendable {
   func start(_ hardware: Hardware, hostProcessor: Int?) throws(HostError) {
     let started = try HostThread(name: "exo-service") { [self] in
       if let hostProcessor { _ = ckvm_pin_thread(CInt(hostProcessor)) }
+      Trace.enterLane(Trace.serviceLane)
       run(hardware)
     }
     thread.withLock { $0 = started }
@@ -72,6 +76,22 @@ final class ServiceThread: Sendable {
   func notify() {
     version.add(1, ordering: .releasing)
     _ = ckvm_eventfd_signal(control.number)
+  }
+
+  /// Has this thread do something short, once, at a time or soon after. There is room for one such thing.
+  func schedule(at time: UInt64, _ body: @escaping @Sendable () -> Void) {
+    errand.withLock { $0 = body }
+    errandDue.store(time, ordering: .releasing)
+    notify()
+  }
+  private func runErrand(at time: UInt64) {
+    guard time >= errandDue.load(ordering: .acquiring) else { return }
+    errandDue.store(.max, ordering: .relaxed)
+    let body = errand.withLock { errand in
+      defer { errand = nil }
+      return errand
+    }
+    body?()
   }
 
   // --- the loop
@@ -105,9 +125,12 @@ final class ServiceThread: Sendable {
       if !polls || rounds % 64 == 0 {
         let time = ckvm_monotonic()
         seeToClocks(environments, at: time)
+        runErrand(at: time)
         if !worked, !polls || time &- lastWork > Self.idleWindow {
           if time >= doorbellDue { (hasDoorbell, doorbellDue) = (bindDoorbell(hardware), .max) }
-          sleep(environments, hasDoorbell: hasDoorbell, until: doorbellDue)
+          sleep(
+            environments, hasDoorbell: hasDoorbell,
+            until: min(doorbellDue, errandDue.load(ordering: .acquiring)))
           lastWork = ckvm_monotonic()
         }
       }

@@ -20,6 +20,8 @@ public final class Machine: Sendable {
     public var processors = 1
     public var device = "/dev/kvm"
     public var logger = Logger(label: "exo")
+    /// Whether it answers `exorun ps`, `top`, `trace` and `kill`: not if nil.
+    public var control: ControlOptions?
     public init() {}
   }
 
@@ -27,6 +29,10 @@ public final class Machine: Sendable {
   let hardware: Hardware
   let service: ServiceThread
   let processors: [Processor]
+  let trace: Trace
+  /// Monotonic nanoseconds at which it was made.
+  let birth: UInt64
+  let control = Mutex<ControlServer?>(nil)
   private let kernel: Mutex<Kernel>
   private let lifecycle = Mutex(Lifecycle())
   public let configuration: Configuration
@@ -43,6 +49,7 @@ public final class Machine: Sendable {
 
   /// Makes the machine and starts its threads.
   public init(_ configuration: Configuration = Configuration()) throws(MachineError) {
+    birth = ckvm_monotonic()
     var clock = StepClock()
     let kvm = try KVMDevice.open(configuration.device)
     try KVMDevice.requireCapabilities(of: kvm)
@@ -64,6 +71,7 @@ public final class Machine: Sendable {
         Processor(number: $0, hostProcessor: hosts[$0], mayWaitAwake: hosts.count > 1)
       }
       self.processors = processors
+      trace = Trace(processors: count)
       var isComplete = false
       defer { if !isComplete { for processor in processors { processor.stop() } } }
       for processor in processors { try processor.start(hardware) }
@@ -93,6 +101,9 @@ public final class Machine: Sendable {
       throw error
     } catch {
       throw .missingCapability("\(error)")
+    }
+    if let options = configuration.control {
+      service.schedule(at: birth &+ options.delay.nanoseconds) { [weak self] in self?.openControl(options) }
     }
   }
 
@@ -235,6 +246,12 @@ public final class Machine: Sendable {
     return (handle, environment)
   }
 
+  /// The environments there are, by number, and how many were made.
+  var living: (environments: [Environment], made: Int) {
+    lifecycle.withLock { ($0.environments.values.sorted { $0.id < $1.id }, $0.launches) }
+  }
+  var isStopped: Bool { lifecycle.withLock { $0.isStopped } }
+
   func environment(_ id: EnvironmentID) -> Environment? { lifecycle.withLock { $0.environments[id] } }
 
   /// Ends every environment and the machine's threads. Returns when all have ended.
@@ -245,6 +262,7 @@ public final class Machine: Sendable {
     }
     for environment in environments { environment.kill() }
     for processor in processors { processor.stop() }
+    closeControl()
     service.stop()
   }
 

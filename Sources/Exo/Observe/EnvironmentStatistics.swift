@@ -8,6 +8,11 @@ final class EnvironmentStatistics: Sendable {
     var refused: UInt64 = 0
     var exits: UInt64 = 0
     var guestNanoseconds: UInt64 = 0
+    /// Times it got the processor, how long it had it, and how long of that beyond its slices.
+    var turns: UInt64 = 0
+    var turnNanoseconds: UInt64 = 0
+    var excessNanoseconds: UInt64 = 0
+    var faults: UInt64 = 0
     var framesPeak = 0
     var startup: [(step: String, nanoseconds: UInt64)] = []
   }
@@ -18,6 +23,13 @@ final class EnvironmentStatistics: Sendable {
 }
 
 extension Environment {
+  /// What the ABI calls an exocall; its number if it has no such call.
+  static func callName(_ number: UInt32) -> String {
+    guard let row = unsafe exo_describe_call(number) else { return "\(number)" }
+    // The table's rows are static.
+    return unsafe String(cString: row.pointee.name)
+  }
+
   /// What an environment has used so far, or had used when it ended.
   public struct Usage: Sendable {
     /// Time its processor spent in guest mode on its behalf, traps to the host's kernel included.
@@ -42,8 +54,7 @@ extension Environment {
     return Usage(
       timeInGuest: .nanoseconds(Int64(clamping: counts.guestNanoseconds)), exits: counts.exits,
       exocalls: counts.exocalls.enumerated().compactMap { number, count in
-        guard count > 0, let row = unsafe exo_describe_call(UInt32(number)) else { return nil }
-        return (unsafe String(cString: row.pointee.name), count)
+        count > 0 ? (Self.callName(UInt32(number)), count) : nil
       },
       refused: counts.refused, framesPeak: counts.framesPeak,
       startup: counts.startup.map { ($0.step, .nanoseconds(Int64(clamping: $0.nanoseconds))) },

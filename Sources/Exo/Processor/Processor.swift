@@ -44,6 +44,7 @@ final class Processor: Sendable {
   func start(_ hardware: Hardware) throws(HostError) {
     let started = try HostThread(name: "exo-cpu-\(number)") { [self] in
       if let hostProcessor { _ = ckvm_pin_thread(CInt(hostProcessor)) }
+      Trace.enterLane(Trace.lane(ofProcessor: number))
       let loop = ProcessorLoop(processor: self, hardware: hardware)
       loop.run()
     }
@@ -63,6 +64,9 @@ final class Processor: Sendable {
   func bindSlices(_ slots: Range<Int>, to environment: EnvironmentID?) {
     queue.withLock { $0.slices.bind(slots, to: environment) }
   }
+
+  /// The vector as it is now.
+  var slices: SliceVector { queue.withLock { $0.slices } }
 
   // --- the run queue
 

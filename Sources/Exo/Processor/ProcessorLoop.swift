@@ -68,9 +68,13 @@ final class ProcessorLoop {
   /// Runs an environment until it sleeps, ends, yields, or its slice is over while others wait.
   private func run(_ environment: Environment, for length: UInt64) {
     processor.run(environment.latch)
+    environment.beginTurn(for: length)
     var staysRunnable = false
+    var turnEnd = TraceEvent.SliceEnd.ends
+    var excess: UInt64 = 0
     defer {
       processor.run(nil)
+      environment.endTurn(turnEnd, excess: excess)
       if staysRunnable { processor.enqueue(environment) }
     }
     do throws(HostError) {
@@ -87,7 +91,10 @@ final class ProcessorLoop {
           finish(environment)
           return
         }
-        if processor.letsGo(of: environment) { return }
+        if processor.letsGo(of: environment) {
+          turnEnd = .stops
+          return
+        }
         if !slice.isTimed, processor.hasOthers {
           slice.isTimed = true
           setTimer(max(slice.left(at: ckvm_monotonic()), Self.retry))
@@ -98,17 +105,22 @@ final class ProcessorLoop {
         }
         let exit = try enter(environment, box.vcpu)
         switch handle(exit, of: environment, box.vcpu) {
-        case .asleep: return
+        case .asleep:
+          turnEnd = .sleeps
+          return
         case .ended: continue  // the end is requested: the check above finishes it
         case .again: break
         case .yielded(let target):
           let now = ckvm_monotonic()
-          processor.charge(slice.overrun(at: now), to: environment.id)
+          excess = slice.overrun(at: now)
+          turnEnd = .yields
+          processor.charge(excess, to: environment.id)
           if let target, target != environment.id { processor.donate(slice.left(at: now), to: target) }
           staysRunnable = true
           return
         }
-        if slice.isTimed, isOver(&slice, of: environment) {
+        if slice.isTimed, let overrun = overrun(&slice, of: environment) {
+          (turnEnd, excess) = (.over, overrun)
           staysRunnable = true
           return
         }
@@ -132,6 +144,7 @@ final class ProcessorLoop {
     defer { environment.latch.leave() }
     let exit = try vcpu.enter()
     let spent = ckvm_monotonic() &- before
+    if environment.trace.wants(.guest) { environment.traceStay(exit, since: before) }
     environment.statistics.update {
       $0.guestNanoseconds += spent
       $0.exits += 1
@@ -139,28 +152,29 @@ final class ProcessorLoop {
     return exit
   }
 
-  /// Whether the slice is over and somebody waits. An environment that asked for it is told first, and has its grace;
+  /// How far the slice is over, if it is and somebody waits. An environment that asked for it is told first, and has its grace;
   /// what it runs beyond the slice is taken off its next ones.
-  private func isOver(_ slice: inout Slice, of environment: Environment) -> Bool {
+  private func overrun(_ slice: inout Slice, of environment: Environment) -> UInt64? {
     let now = ckvm_monotonic()
-    guard slice.left(at: now) == 0 else { return false }
+    guard slice.left(at: now) == 0 else { return nil }
     guard processor.hasOthers else {
       // Nobody to make room for: timed again when somebody comes.
       slice.isTimed = false
       slice.graceEnds = nil
       setTimer(0)
-      return false
+      return nil
     }
     if let graceEnds = slice.graceEnds {
-      guard now >= graceEnds else { return false }
+      guard now >= graceEnds else { return nil }
     } else if environment.isTold(of: .sliceEnd) {
       slice.graceEnds = now &+ Processor.grace
       environment.post(Event(kind: .sliceEnd, value: Processor.grace))
       setTimer(Processor.grace)
-      return false
+      return nil
     }
-    processor.charge(slice.overrun(at: now), to: environment.id)
-    return true
+    let overrun = slice.overrun(at: now)
+    processor.charge(overrun, to: environment.id)
+    return overrun
   }
 
   private func handle(_ exit: VCPUExit, of environment: Environment, _ vcpu: borrowing VCPU) -> Step {
@@ -197,7 +211,10 @@ final class ProcessorLoop {
         .misused(.deviceAccess(address: address, length: length, isWrite: isWrite)))
     case .io(port: UInt16(EXO_NUCLEUS_PORT)):
       switch NucleusText.report(instructionPointer: vcpu.registers.rip) {
-      case .exception(let vector): environment.requestEnd(.faulted(report(vector, of: environment, vcpu)))
+      case .exception(let vector):
+        let report = report(vector, of: environment, vcpu)
+        environment.noteFault(report)
+        environment.requestEnd(.faulted(report))
       case .systemCall: environment.requestEnd(.misused(.systemCallInstruction))
       case .probe, nil: environment.requestEnd(.misused(.unexpectedExit(reason: 2)))
       }

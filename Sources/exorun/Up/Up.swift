@@ -32,6 +32,7 @@ struct Up: ParsableCommand {
     let interrupts = Interrupts.watch()
     var configuration = machine.configuration
     configuration.memory = description.memory
+    configuration.control = Machine.ControlOptions()
     configuration.processors = description.processors
     let run = try UpRun(file, description, configuration)
     Glibc.exit(try run.run(interrupts).code)

@@ -141,7 +141,8 @@ final class UpRun {
     var record = RunRecord(arguments: [name])
     record.end(environment, outcome, signal: interrupts.signal)
     statuses[index] = record.status
-    record.explain()
+    // Those that were ended because nobody reads their output are not told of.
+    if outputError == 0 || record.ending != "killed" { record.explain() }
     if record.account == nil, record.status.code != 0, interrupts.signal == nil, outputError == 0 {
       StandardStreams.complain("\(name): \(outcome.summary)")
     }
