@@ -49,7 +49,8 @@ import Testing
       if lane.newest > TraceLane.capacity { cursor = max(cursor, lane.newest - TraceLane.capacity) }
       for _ in 0..<64 {
         guard let found = lane.read(after: &cursor, lost: &lost) else { continue }
-        guard found == words(found.time) else {
+        // Not only whole, but the one that was asked for.
+        guard found == words(cursor) else {
           Issue.record("torn: \(found)")
           return
         }
