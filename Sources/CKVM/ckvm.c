@@ -198,6 +198,28 @@ void *ckvm_map_shared(int fd, uint64_t length, uint64_t alignment, int *error) {
   if (alignment > before) munmap(base + used, alignment - before - (used - length));
   return base;
 }
+int ckvm_code_memory(uint64_t size, void **writable, void **executable) {
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
+  int fd = memfd_create("exo-code", MFD_CLOEXEC | MFD_EXEC);
+  // Kernels before 6.3 know no such flag: all their files are so.
+  if (fd < 0 && errno == EINVAL) fd = memfd_create("exo-code", MFD_CLOEXEC);
+  if (fd < 0) return -errno;
+  int error = 0;
+  void *w = MAP_FAILED, *x = MAP_FAILED;
+  if (ftruncate(fd, (off_t)size)) error = errno;
+  if (!error && (w = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED) error = errno;
+  if (!error && (x = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0)) == MAP_FAILED) error = errno;
+  close(fd);
+  if (error) {
+    if (w != MAP_FAILED) munmap(w, size);
+    return -error;
+  }
+  *writable = w;
+  *executable = x;
+  return 0;
+}
 int ckvm_unmap(void *address, uint64_t length) { return result(munmap(address, length)); }
 int ckvm_drop_translations(void *address, uint64_t length) {
   return result(madvise(address, length, MADV_DONTNEED));

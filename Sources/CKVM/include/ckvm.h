@@ -85,6 +85,13 @@ int ckvm_unmap(void *address, uint64_t length);
 int ckvm_drop_translations(void *address, uint64_t length);
 /// Frees the file's pages of a range; they read as zero afterwards.
 int ckvm_punch(int fd, uint64_t offset, uint64_t length);
+/// Memory for code: `size` bytes, a whole number of pages, seen where they are written and where they are executed. No address is
+/// both. Refused where the system lets no memory become executable.
+int ckvm_code_memory(uint64_t size, void *_Nullable *_Nonnull writable, void *_Nullable *_Nonnull executable);
+/// Runs code that was made for a packet: a C function of the packet and its length.
+static inline uint64_t ckvm_run_classifier(uint64_t code, const void *_Nullable packet, uint64_t length) {
+  return ((uint64_t (*)(const void *_Nullable, uint64_t))code)(packet, length);
+}
 
 // --- waiting and waking
 int ckvm_eventfd(void);

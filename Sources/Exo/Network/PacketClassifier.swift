@@ -1,0 +1,71 @@
+/// Says to which filter a packet belongs: all filters merged into one structure, compiled where the host allows it.
+///
+///     var classifier = PacketClassifier()
+///     let web = try classifier.insert(.ethernet.ipv4.tcp(destinationPort: 80))
+///     classifier.classify(packet.span) == web
+///
+/// Of the filters that match, the one that compares the most bits wins; among equals the one that was inserted first.
+/// Whoever owns it sees to it that nobody classifies while it changes.
+public struct PacketClassifier: ~Copyable {
+  private var trie = FilterTrie()
+  private var compiler: FilterCompiler?
+  /// Of the compiler's code; 0 if there is none.
+  private var address: UInt64
+  private var filters: [FilterID: Filter] = [:]
+  private var lastNumber: UInt32 = 0
+
+  /// Most filters at a time.
+  public static let limit = 1 << 20
+
+  /// - Parameter compiling: whether to make code for this processor; what the host refuses is interpreted all the same.
+  public init(compiling: Bool = true) { self.init(compiling ? FilterCompiler() : nil) }
+  init(_ compiler: FilterCompiler?) {
+    self.compiler = compiler
+    address = compiler?.address ?? 0
+  }
+
+  /// Whether packets are classified by compiled code.
+  public var isCompiled: Bool { compiler != nil }
+  public var count: Int { filters.count }
+  public func filter(_ id: FilterID) -> Filter? { filters[id] }
+
+  /// Adds a filter. Equal and overlapping ones are allowed: who may claim what is for the caller to judge (`overlapping`).
+  public mutating func insert(_ filter: Filter) throws(FilterError) -> FilterID {
+    guard filters.count < Self.limit, lastNumber < .max - 1 else { throw .full(limit: Self.limit) }
+    lastNumber += 1
+    let id = FilterID(number: lastNumber)
+    let change = try trie.insert(filter, id)
+    filters[id] = filter
+    follow(change, [])
+    return id
+  }
+
+  /// Removes a filter; false if there is none of that name.
+  @discardableResult
+  public mutating func remove(_ id: FilterID) -> Bool {
+    guard let filter = filters.removeValue(forKey: id), let (change, gone) = trie.remove(filter, id) else {
+      return false
+    }
+    follow(change, gone)
+    return true
+  }
+
+  private mutating func follow(_ change: FilterTrie.Change, _ gone: [Int]) {
+    compiler?.apply(change, gone: gone, to: trie)
+    if compiler?.hasFailed ?? false { compiler = nil }
+    address = compiler?.address ?? 0
+  }
+
+  /// The filter that a packet belongs to, from the first byte of its link-layer header; nil if none matches.
+  public func classify(_ packet: Span<UInt8>) -> FilterID? {
+    FilterTrie.id(ofRank: address != 0 ? CodeArena.run(at: address, packet) : trie.classify(packet))
+  }
+
+  /// The same by interpreting the structure: what the compiled code is checked against.
+  public func interpret(_ packet: Span<UInt8>) -> FilterID? { FilterTrie.id(ofRank: trie.classify(packet)) }
+
+  /// The filters that some packet could match besides this one, in the order they were inserted.
+  public func overlapping(_ filter: Filter) -> [FilterID] {
+    filters.filter { filter.overlaps($0.value) }.keys.sorted()
+  }
+}
