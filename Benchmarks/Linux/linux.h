@@ -69,4 +69,6 @@ row_function linux_prot1, linux_prot100, linux_unprot100, linux_appel1, linux_ap
 row_function linux_dirty;
 // compute.c
 row_function linux_matmul150_int, linux_matmul150_double, linux_matmul1024_double;
+// filters.c
+row_function linux_demux_1, linux_demux_10, linux_demux_100, linux_demux_1000, linux_demux_10000, linux_filter_insert;
 #endif

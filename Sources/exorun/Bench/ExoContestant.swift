@@ -9,6 +9,7 @@ final class ExoContestant: Contestant {
   private let image: GuestImage
   private let machine: Machine
   private var session: GuestSession?
+  private let demux = DemuxRows()
   private lazy var life = LifeRows(image)
 
   init() throws(SampleError) {
@@ -25,6 +26,7 @@ final class ExoContestant: Contestant {
 
   func sample(row: BenchRow, iterations: UInt32) throws(SampleError) -> Double? {
     if let figure = try life.sample(row, iterations) { return figure }
+    if let figure = try demux.sample(row, iterations) { return figure }
     let answer: String
     do throws(SampleError) {
       answer = try runningSession().ask("\(row.id) \(iterations)\n")
@@ -73,6 +75,12 @@ private let descriptions = [
   "matmul150_int": "the same instructions as linux",
   "matmul150_double": "the same instructions as linux",
   "matmul1024_double": "the same instructions as linux",
+  "demux_1": "filters merged and compiled",
+  "demux_10": "filters merged and compiled",
+  "demux_100": "filters merged and compiled",
+  "demux_1000": "filters merged and compiled",
+  "demux_10000": "filters merged and compiled",
+  "filter_insert": "into 10,000 filters merged and compiled, which goes on with the next packet",
   "machine_start": "a machine of 64 MiB and an environment, to its first instruction",
   "environment_create": "launch in a running machine on a new vCPU, to its first instruction",
   "environment_create_pooled": "launch in a running machine on a used vCPU, to its first instruction",
