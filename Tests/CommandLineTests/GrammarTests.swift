@@ -47,6 +47,7 @@ extension ExorunTests {
 
     @Test(arguments: [
       ["--help"], ["help", "launch"], ["launch", "--help"], ["launch", "-h"], ["guests", "--help"],
+      ["ps", "--help"], ["top", "--help"], ["trace", "--help"], ["kill", "--help"],
     ])
     func helpIsGiven(words: [String]) throws {
       let result = try Command.exorun(words).run()

@@ -9,20 +9,21 @@ struct Kill: ParsableCommand {
     commandName: "kill",
     abstract: "End environments of a running machine.",
     discussion: """
-      ENV is an environment's number, or its name where one environment only has it (`exorun ps` shows both). The \
-      machine ends it as if its time limit had run out at that moment: its bindings are broken, its frames are free, \
-      and the environments that it created end with it; all others go on. The command returns when it has ended.
+      ENV is an environment's number, or its name where one environment only has it (`exorun ps` shows \
+      both). The machine ends it as if its time limit had run out at that moment: its bindings are broken, \
+      its frames are free, and the environments that it created end with it; all others go on. The command \
+      returns when it has ended.
 
-      An environment that is ended so has the exit status 137: that is what `exorun launch` exits with then, and \
-      `exorun up` if it is the first in the file that did not exit with 0.
+      An environment that is ended so has the exit status 137: that is what `exorun launch` exits with \
+      then, and `exorun up` if it is the first in the file that did not exit with 0.
 
       EXAMPLES
-        exorun kill cat               the only environment of that name, in the only machine that runs
+        exorun kill cat               the only one of that name, if one machine runs
         exorun kill --machine 4711 3  environment 3 of machine 4711
 
       EXIT STATUS
-        0 when all have ended; 125 if there is no such machine or environment, or if it must be said which; then \
-      nothing has been ended.
+        0 when all have ended; 125 if there is no such machine or environment, or if
+        it must be said which; then nothing has been ended.
       """)
 
   @OptionGroup var choice: MachineChoice

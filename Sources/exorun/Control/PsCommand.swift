@@ -9,22 +9,25 @@ struct Ps: ParsableCommand {
     commandName: "ps",
     abstract: "List the environments of running machines.",
     discussion: """
-      One line for each environment of each machine that `exorun launch` or `exorun up` runs for this user: the \
-      machine's name, the environment's number and name, its state, how long it has had the processor, the frames it \
-      holds, and how often it got the processor.
+      One line for each environment of each machine that `exorun launch` or `exorun up` runs for this \
+      user: the machine's name, the environment's number and name, its state, how long it has had the \
+      processor, the frames it holds, and how often it got the processor.
 
-      States: created (not started yet), running (has the processor), runnable (waits for it), sleeping (waits for a \
-      completion or an event), stopped (by its creator), ended (its owner has not let go of it yet).
+      States: created (not started yet), running (has the processor), runnable (waits for it), sleeping \
+      (waits for a completion or an event), stopped (by its creator), ended (its owner has not let go of \
+      it yet).
 
-      Machines are found by their control sockets, $XDG_RUNTIME_DIR/exo/ID.sock, or ~/.exo/ID.sock where that is not \
-      set. A machine has one from 50 ms after its start. Sockets that nobody serves any more are removed.
+      Machines are found by their control sockets, $XDG_RUNTIME_DIR/exo/ID.sock, or ~/.exo/ID.sock where \
+      that is not set. A machine has one from 50 ms after its start. Sockets that nobody serves any more \
+      are removed.
 
       EXAMPLES
         exorun ps                     what runs
         exorun ps --json | jq .       the same for programs
 
       EXIT STATUS
-        0, also if nothing runs; 125 if the machine named does not run, or its folder cannot be used.
+        0, also if nothing runs; 125 if the machine named does not run, or its folder
+        cannot be used.
       """)
 
   @Option(help: ArgumentHelp("List this machine only.", valueName: "id"))

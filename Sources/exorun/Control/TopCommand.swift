@@ -9,18 +9,22 @@ struct Top: ParsableCommand {
     commandName: "top",
     abstract: "Show what the environments of a running machine do.",
     discussion: """
-      On a terminal the table is drawn again at each interval; q ends it. Otherwise, or with --once, it is printed \
-      once, for one interval. The environment with the largest share comes first.
+      On a terminal the table is drawn again at each interval; q ends it. Otherwise, or with --once, it is \
+      printed once, for one interval. The environment with the largest share comes first.
 
       COLUMNS
         ENV NAME STATE   number, name and state, as `exorun ps` lists them
-        CPU              share of its processor in the interval; 100% is all of one processor
+        CPU              share of its processor in the interval; 100% is all of one
+                         processor
         SLICES           times it got the processor, since it was made
         SLOTS            slots of the processor's slice vector that are bound to it
-        EXCESS           time it took beyond its slices, since it was made; paid back from later slices
+        EXCESS           time it took beyond its slices, since it was made; paid back
+                         from later slices
         FRAMES           frames of 4 KiB that it holds, page tables and kit counted
-        FAULTS           exceptions that reached the exokernel; those that a direct gate delivers do not
-        EXOCALLS /S      exocalls since it was made, and how many a second in the interval
+        FAULTS           exceptions that reached the exokernel; those that a direct
+                         gate delivers do not
+        EXOCALLS /S      exocalls since it was made, and how many a second in the
+                         interval
         EVENTS           events posted to it since it was made
         REVOKED          requests to give something back, since it was made
 
@@ -30,8 +34,8 @@ struct Top: ParsableCommand {
         exorun top --json --interval 10s    one object a line, every ten seconds
 
       EXIT STATUS
-        0, also when the machine ends; 125 if there is none, or several and --machine does not say which; 130 when \
-      interrupted.
+        0, also when the machine ends; 125 if there is none, or several and --machine
+        does not say which; 130 when interrupted.
       """)
 
   @OptionGroup var choice: MachineChoice

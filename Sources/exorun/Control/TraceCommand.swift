@@ -9,8 +9,8 @@ struct TraceEvents: ParsableCommand {
     commandName: "trace",
     abstract: "Record what happens in a running machine.",
     discussion: """
-      Records until interrupted, until --for is over or until the machine ends. What is recorded can be restricted to \
-      kinds of events and to environments, each named by number or name:
+      Records until interrupted, until --for is over or until the machine ends. What is recorded can be \
+      restricted to kinds of events and to environments, each named by number or name:
 
         environment   one was made, was started, has ended
         slice         one got the processor, or gave it up and why
@@ -20,14 +20,18 @@ struct TraceEvents: ParsableCommand {
         fault         an exception that nothing is bound to
 
       FORMATS
-        text          one line each: time since the machine was made, thread, environment, what happened
-        json          one JSON object a line, as the control socket tells it (docs/control.md)
-        perfetto      a file that ui.perfetto.dev and chrome://tracing open: a track for each thread of the machine, \
-      with slices, the stays and calls in them, and everything else as instants
+        text          one line each: time since the machine was made, thread,
+                      environment, what happened
+        json          one JSON object a line, as the control socket tells it
+                      (docs/control.md)
+        perfetto      a file that ui.perfetto.dev and chrome://tracing open: a track
+                      for each thread of the machine, with slices, the stays and
+                      calls in them, and everything else as instants
 
-      Without --format, a FILE.json is of perfetto's form, a FILE.jsonl of json's, anything else is text. A machine \
-      that nobody traces spends one untaken branch at each place that could be recorded. Each thread keeps its newest \
-      16,384 records: where more come than can be taken away, the oldest are lost, and how many is said.
+      Without --format, a FILE.json is of perfetto's form, a FILE.jsonl of json's, anything else is text. \
+      A machine that nobody traces spends one untaken branch at each place that could be recorded. Each \
+      thread keeps its newest 16,384 records: where more come than can be taken away, the oldest are lost, \
+      and how many is said.
 
       EXAMPLES
         exorun trace --event slice --event fault
@@ -35,8 +39,9 @@ struct TraceEvents: ParsableCommand {
         exorun trace --environment cat --format json | jq .call
 
       EXIT STATUS
-        0 when --for is over or the machine has ended; 125 if there is no such machine or environment, or the file \
-      cannot be written; 130 when interrupted: what was recorded until then is whole.
+        0 when --for is over or the machine has ended; 125 if there is no such
+        machine or environment, or the file cannot be written; 130 when interrupted:
+        what was recorded until then is whole.
       """)
 
   @OptionGroup var choice: MachineChoice
