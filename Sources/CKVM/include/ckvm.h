@@ -133,6 +133,10 @@ int ckvm_host_features(void);
 uint64_t ckvm_monotonic(void);
 static inline uint64_t ckvm_tsc(void) { return __builtin_ia32_rdtsc(); }
 static inline void ckvm_pause(void) { __builtin_ia32_pause(); }
+/// Brings a cache line here to be written. Reads nothing and never faults.
+static inline void ckvm_prefetch_for_write(const void *address) {
+  __asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));
+}
 
 // --- Unix sockets and terminals
 /// A listening stream socket at a path of at most 107 bytes, which only its owner may connect to (mode 0600). Accepting

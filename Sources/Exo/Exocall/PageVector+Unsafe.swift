@@ -30,14 +30,14 @@ extension Kernel {
   }
 
   /// Reads the entries once.
-  private func readVector(
+  private mutating func readVector(
     at address: GuestAddress, count: Int, of id: EnvironmentID
   ) throws(Refusal) -> [exo_page_operation] {
     let size = MemoryLayout<exo_page_operation>.stride
     var bytes: [UInt8] = []
     bytes.reserveCapacity(count * size)
-    guard let place = domains.index(forKey: id),
-      domains.values[place].shell.space.copyIn(address, count: count * size, memory: memory, to: &bytes)
+    guard let space = space(of: id),
+      space.copyIn(address, count: count * size, memory: memory, to: &bytes)
     else { throw .badAddress }
     // Invariant: `bytes` holds `count` entries, and every pattern of bits is an entry.
     return unsafe bytes.withUnsafeBytes { raw in

@@ -15,8 +15,8 @@ extension Kernel {
     }
     guard offset + pages <= Int(run.count) else { throw .outOfRange }
     // Is the place free?
-    guard let place = domains.index(forKey: id) else { throw .absent }
-    guard isFree(address, pages: pages, in: domains.values[place].shell.space) else { throw .exists }
+    guard let space = space(of: id) else { throw .absent }
+    guard isFree(address, pages: pages, in: space) else { throw .exists }
     let first = Frame(run.first + UInt32(offset))
     guard huge else {
       return try mapPages(

@@ -74,6 +74,13 @@ extension Kernel {
     }
   }
 
+  /// The address space of an environment. To read it out of the dictionary would copy all that is bound for it.
+  mutating func space(of id: EnvironmentID) -> AddressSpace? {
+    func space(_ domain: inout Domain) -> AddressSpace { domain.shell.space }
+    guard let place = domains.index(forKey: id) else { return nil }
+    return space(&domains.values[place])
+  }
+
   /// Whether nothing is bound to any page of a range.
   func isFree(_ address: GuestAddress, pages: Int, in space: AddressSpace) -> Bool {
     var page = 0
@@ -116,8 +123,7 @@ extension Kernel {
   private mutating func unbind(
     _ address: GuestAddress, pages: Int, in id: EnvironmentID, _ dropped: inout [Frame]
   ) {
-    guard let place = domains.index(forKey: id) else { return }
-    let space = domains.values[place].shell.space
+    guard let space = space(of: id) else { return }
     var page = 0
     while page < pages {
       let at = address.advanced(byPages: page)
@@ -176,15 +182,16 @@ extension Kernel {
 
   /// The same, but that the hardware still has to be made to forget what was lowered. Only entries are touched: who maps
   /// which frame does not change.
-  func protect(
+  mutating func protect(
     _ address: GuestAddress, pages: Int, rights: Rights, in id: EnvironmentID, _ lowered: inout LoweredPages
   ) throws(Refusal) {
-    guard let place = domains.index(forKey: id) else { throw .absent }
-    let space = domains.values[place].shell.space
+    guard let space = space(of: id) else { throw .absent }
     let allowed = space.forEachEntryRun(of: address, pages: pages, in: memory) { run in
       memory.mayProtect(run, rights)
     }
-    if !allowed { try refuseToProtect(address, pages: pages, rights: rights, in: domains.values[place]) }
+    if !allowed, let domain = domains[id] {
+      try refuseToProtect(address, pages: pages, rights: rights, in: domain)
+    }
     _ = space.forEachEntryRun(of: address, pages: pages, in: memory) { run in
       memory.protect(run, rights, &lowered)
       return true

@@ -1,3 +1,4 @@
+import CKVM
 import Synchronization
 
 /// Entries side by side in one table: up to 512 of the last level, or the one of a huge page.
@@ -70,6 +71,10 @@ extension PhysicalMemory {
   /// Whether every entry is mapped, was granted `rights` and is not pinned.
   func mayProtect(_ run: EntryRun, _ rights: Rights) -> Bool {
     let words = unsafe words(run)
+    // They will be changed: one trip to the other processor's cache for a line, not two.
+    for index in stride(from: 0, to: run.count, by: 8) {
+      unsafe ckvm_prefetch_for_write(UnsafeRawPointer(words + index))
+    }
     let needed = UInt64(rights.onHardware.rawValue) << 9
     for index in 0..<run.count {
       let bits = unsafe words[index].load(ordering: .relaxed)
