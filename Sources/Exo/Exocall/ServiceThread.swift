@@ -26,8 +26,9 @@ final class ServiceThread: Sendable {
     var isStopping = false
   }
 
-  /// How long it polls after the last work: about what a sleep and its wake-up cost together.
-  static let idleWindow: UInt64 = 200_000
+  /// How long it polls after the last work: some times what a sleep and its wake-up cost together, for an environment that
+  /// touches a hundred pages between two calls takes longer than that.
+  static let idleWindow: UInt64 = 500_000
   /// How long it waits for an environment that was asked to end before it asks again.
   static let patience: UInt64 = 1_000_000
 

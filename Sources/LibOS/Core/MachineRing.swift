@@ -23,8 +23,9 @@
   /// This environment's ring, ready from before `main`.
   nonisolated(unsafe) public var machineRing = RingClient(bell: MachineDoorbell())
 
-  /// Nanoseconds to watch for a completion before going to sleep: about the price of the sleep's exit.
-  let ringPatience: UInt64 = 30_000
+  /// Nanoseconds to watch for a completion before going to sleep: about the price of a sleep, its exit and the way back. A
+  /// call that has translations flushed takes half of it.
+  let ringPatience: UInt64 = 60_000
 
   func attachRing(_ start: UnsafePointer<exo_start>) {
     let machine = UnsafePointer<exo_machine>(bitPattern: UInt(start.pointee.machine)).unsafelyUnwrapped
