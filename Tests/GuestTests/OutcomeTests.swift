@@ -39,7 +39,9 @@ struct Attempt: Sendable, CustomTestStringConvertible {
       #expect(report.vector == ExceptionVector(vector), "\(testDescription)")
       #expect(report.errorCode == error, "\(testDescription)")
       #expect(report.address == address.map { GuestAddress($0) }, "\(testDescription)")
-      #expect(report.registers.rip == at, "\(testDescription): at \(String(report.registers.rip, radix: 16))")
+      // INT1 is a trap by the manual, and on some hosts reported where it stands all the same.
+      let isThere = report.registers.rip == at || vector == 1 && report.registers.rip == at - 1
+      #expect(isThere, "\(testDescription): at \(String(report.registers.rip, radix: 16))")
       #expect(report.registers.cs == UInt64(EXO_USER_CS), "\(testDescription)")
     case .misuse(let misuse): #expect(outcome == .misused(misuse), "\(testDescription)")
     case .exit(let status): #expect(outcome == .exited(status: status), "\(testDescription)")
