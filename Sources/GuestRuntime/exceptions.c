@@ -22,3 +22,14 @@ uint64_t exo_page_fault_entry_without_address(void) { return (uint64_t)exo_excep
 uint64_t exo_exception_entry(uint32_t vector) {
   return vector < EXO_VECTOR_COUNT ? exo_exception_entries[vector] : 0;
 }
+
+uint64_t exo_fs_base(void) {
+  uint64_t base;
+  __asm__ volatile("rdfsbase %0" : "=r"(base));
+  return base;
+}
+uint64_t exo_gs_base(void) {
+  uint64_t base;
+  __asm__ volatile("rdgsbase %0" : "=r"(base));
+  return base;
+}

@@ -50,6 +50,24 @@ uint64_t exo_exception_stack_top(uint32_t index);
 uint64_t exo_exception_entry(uint32_t vector);
 // The same for a page fault bound without the address, which is 0 in the frame then.
 uint64_t exo_page_fault_entry_without_address(void);
+// Where the features say so only (EXO_FEATURE_FSGSBASE).
+uint64_t exo_fs_base(void);
+uint64_t exo_gs_base(void);
+
+// Threads (threads.S). A LibOS that has any gives these three: the first is called when a thread's turn was taken away, the
+// second on a new thread's stack, the third to end a thread from outside.
+void exo_guest_thread_preempted(void);
+void exo_guest_thread_run(void);
+void exo_guest_thread_end(void);
+// Which registers are to be saved of an interrupted thread, by EXO_FEATURE_*.
+void exo_thread_save(uint64_t features);
+void exo_thread_switch(uint64_t *_Nonnull save, uint64_t to);
+uint64_t exo_thread_prepare(uint64_t stack_top);
+uint64_t exo_thread_prepare_end(uint64_t stack_top);
+uint64_t exo_thread_end_address(void);
+// Has interrupted code go on by giving its turn away; false if it does already.
+_Bool exo_thread_divert(struct exo_exception_frame *_Nonnull frame);
+uint64_t exo_stack_pointer(void);
 
 // Each raises one exception (raise.S). R11 holds the address to go on at.
 void exo_raise_divide_error(void);
@@ -77,6 +95,11 @@ static inline uint64_t exo_ticks(void) { return __builtin_ia32_rdtsc(); }
 // The doorbell page takes 4-byte stores only: volatile keeps each a single one, in order.
 static inline void exo_ring_doorbell(uint64_t page, uint32_t offset, uint32_t value) {
   *(volatile uint32_t *)(page + offset) = value;
+}
+
+// The one store of 8 bytes: whom to yield to.
+static inline void exo_ring_doorbell_wide(uint64_t page, uint32_t offset, uint64_t value) {
+  *(volatile uint64_t *)(page + offset) = value;
 }
 
 // Words that another processor or the exokernel reads or writes at any time.

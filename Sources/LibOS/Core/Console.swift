@@ -57,5 +57,5 @@
   }
 
   @c(exo_guest_put)
-  func putByte(_ byte: UInt8) { Console.put(byte) }
+  func putByte(_ byte: UInt8) { Events.masked { Console.put(byte) } }
 #endif

@@ -7,7 +7,7 @@
   ///
   /// Its initialised globals are as they stand here when it is made, all others zero; so a global must not refer to this
   /// environment's heap, which the child does not have. Its first heap is empty, its output goes where ours does, it has
-  /// no arguments and no input. It cannot bind exceptions on the image's own stacks, whose frames are ours.
+  /// no arguments and no input. For exceptions and events it takes stacks of its own, for which its quota has to allow.
   public struct Child {
     /// What it runs: gets its argument, and gives the status to exit with.
     public typealias Body = @convention(c) (_ argument: UInt64) -> Int32
@@ -179,6 +179,7 @@
 
   /// Where a child begins.
   private func beginChild(_ start: UnsafePointer<exo_start>, _ record: UnsafeRawPointer) {
+    ExceptionStacks.belongsToImage = false
     beginGuest(start)
     let record = record.load(as: ChildRecord.self)
     let body = unsafeBitCast(record.body, to: Child.Body.self)

@@ -22,7 +22,7 @@
       let set = kinds.reduce(UInt64(0)) { $0 | 1 << UInt64($1.rawValue) }
       _ = try Exocall.make(
         RingRequest(
-          EXO_CALL_event_bind.rawValue, exo_event_entry(Startup.page), exo_exception_stack_top(3), set))
+          EXO_CALL_event_bind.rawValue, exo_event_entry(Startup.page), ExceptionStacks.top(3), set))
     }
 
     /// Leaves events to be polled.
@@ -51,12 +51,13 @@
     public static func masked<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
       // Within a handler, or a section within one: whoever set the mask clears it.
       guard isBound, control.pointee.mask == 0 else { return try body() }
-      exo_store32(Startup.page.pointee.control, 1)
+      mask()
       defer { unmask() }
       return try body()
     }
 
-    private static func unmask() {
+    /// Handles what has come and lets handlers enter again.
+    static func unmask() {
       dispatch()
       exo_store32(Startup.page.pointee.control, 0)
       // One that came in between has nobody to deliver it but the exokernel, at an exit.
@@ -78,9 +79,22 @@
       _ = try? Exocall.make(RingRequest(EXO_CALL_timer_set.rawValue, time ?? 0))
     }
 
-    static func dispatch() {
+    /// What an event interrupted, while its handler runs because of that; nil where a critical section's end calls it.
+    nonisolated(unsafe) static var interrupted: UnsafeMutablePointer<ExceptionFrame>?
+
+    static func dispatch(_ frame: UnsafeMutablePointer<ExceptionFrame>) {
+      interrupted = frame
+      defer { interrupted = nil }
+      dispatch()
+    }
+
+    private static func dispatch() {
       while let event = poll() { handler?(event) }
     }
+
+    static var isMasked: Bool { control.pointee.mask != 0 }
+    /// Keeps handlers from entering until `unmask`.
+    static func mask() { exo_store32(Startup.page.pointee.control, 1) }
 
     private static var control: UnsafeMutablePointer<exo_control> {
       UnsafeMutablePointer(bitPattern: UInt(Startup.page.pointee.control)).unsafelyUnwrapped

@@ -65,12 +65,12 @@
 
     /// Top of the stack that exceptions of a class arrive on.
     public static func stackTop(of stackClass: ExceptionVector.Class) -> UInt64 {
-      exo_exception_stack_top(stackClass.rawValue)
+      ExceptionStacks.top(Int(stackClass.rawValue))
     }
 
     static func dispatch(_ frame: UnsafeMutablePointer<ExceptionFrame>) {
       let number = frame.pointee.vector
-      if number == UInt64(EXO_EVENT_VECTOR) { return Events.dispatch() }
+      if number == UInt64(EXO_EVENT_VECTOR) { return Events.dispatch(frame) }
       guard let vector = ExceptionVector(rawValue: UInt8(truncatingIfNeeded: number)),
         let handler = handlers?[Int(number)]
       else { panic("exception without a handler") }

@@ -13,16 +13,14 @@
     /// frames or this environment's limit is reached. Swift's own allocations end the program there.
     public static func allocate(bytes: Int, alignment: Int = 16) -> UnsafeMutableRawPointer? {
       precondition(bytes >= 0 && alignment > 0 && alignment & (alignment - 1) == 0)
-      return chunks.allocate(size: bytes, alignment: alignment).flatMap {
-        UnsafeMutableRawPointer(bitPattern: $0)
-      }
+      return allocateGuest(alignment, bytes)
     }
 
     /// Takes back memory that `allocate` gave.
-    public static func free(_ memory: UnsafeMutableRawPointer) { chunks.free(UInt(bitPattern: memory)) }
+    public static func free(_ memory: UnsafeMutableRawPointer) { freeGuest(memory) }
 
     /// Gives back the chunks that are kept though nothing is in them, at most 1 MiB and 64 KiB.
-    public static func trim() { chunks.trim() }
+    public static func trim() { Events.masked { () -> Void in chunks.trim() } }
 
     public static var statistics: HeapStatistics { chunks.statistics }
   }
@@ -57,9 +55,16 @@
 
   @c(exo_guest_allocate)
   func allocateGuest(_ alignment: Int, _ size: Int) -> UnsafeMutableRawPointer? {
-    Heap.chunks.allocate(size: size, alignment: alignment).flatMap { UnsafeMutableRawPointer(bitPattern: $0) }
+    // An event's handler may allocate too, or let another thread run.
+    Events.masked {
+      Heap.chunks.allocate(size: size, alignment: alignment).flatMap {
+        UnsafeMutableRawPointer(bitPattern: $0)
+      }
+    }
   }
 
   @c(exo_guest_free)
-  func freeGuest(_ address: UnsafeMutableRawPointer) { Heap.chunks.free(UInt(bitPattern: address)) }
+  func freeGuest(_ address: UnsafeMutableRawPointer) {
+    Events.masked { Heap.chunks.free(UInt(bitPattern: address)) }
+  }
 #endif
