@@ -33,7 +33,7 @@ import LibOS
     case "dirty": AppelLi.dirty(command)
     case "appel1": AppelLi.one(command)
     case "appel2": AppelLi.two(command)
-    default: ExceptionRows.run(command)
+    default: command.row.hasSuffix("_inverted") ? Inverted.run(command) : ExceptionRows.run(command)
     }
   }
 

@@ -25,10 +25,10 @@ import Glibc
     if row.id.hasPrefix("demux_") || row.id == "filter_insert" {
       throw .unavailable("no virtual machine takes part, so there is no mechanism under it")
     }
-    return try figure(unsafe bench_floor_run(floor, row.id, iterations))
+    return try figure(unsafe bench_floor_run(floor, row.work, iterations))
   }
   func describe(row: BenchRow) -> String? {
-    unsafe bench_floor_describe(row.id).map { unsafe String(cString: $0) }
+    unsafe bench_floor_describe(row.work).map { unsafe String(cString: $0) }
   }
 }
 
@@ -46,10 +46,10 @@ import Glibc
   deinit { unsafe bench_linux_close(linux) }
 
   func sample(row: BenchRow, iterations: UInt32) throws(SampleError) -> Double? {
-    try figure(unsafe bench_linux_run(linux, row.id, iterations))
+    try figure(unsafe bench_linux_run(linux, row.work, iterations))
   }
   func describe(row: BenchRow) -> String? {
-    unsafe bench_linux_describe(linux, row.id).map { unsafe String(cString: $0) }
+    unsafe bench_linux_describe(linux, row.work).map { unsafe String(cString: $0) }
   }
 }
 

@@ -68,6 +68,14 @@ private let descriptions = [
   "appel1": "LibOS fault handler by direct gate and two protect exocalls sent together; per page",
   "appel2":
     "protect exocall for 100, then LibOS fault handler by direct gate and protect exocall for each; per page",
+  "dirty_inverted": "inverted page table, then the dirty bit in the page table that may be read",
+  "prot1_inverted": "inverted page table, then protect exocall",
+  "prot100_inverted": "inverted page table for each, then one protect exocall",
+  "unprot100_inverted": "inverted page table for each, then one protect exocall",
+  "trap_inverted": "direct gate, address from the instruction, inverted page table",
+  "appel1_inverted":
+    "LibOS fault handler, inverted page table and two protect exocalls sent together; per page",
+  "appel2_inverted": "the same with protect exocall for 100 first and one for each; per page",
   "prot1": "protect exocall",
   "prot100": "one protect exocall",
   "unprot100": "one protect exocall",
