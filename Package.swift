@@ -69,6 +69,15 @@ let package = Package(
     .target(
       name: "GuestRuntime", dependencies: ["ExoABI"], cSettings: guestC, linkerSettings: guestLink),
     .target(name: "LibOS", dependencies: ["ExoABI", "GuestRuntime"], swiftSettings: guestSwift),
+    // Swift's tasks on the LibOS's threads; images that have no use for it are spared the concurrency library.
+    .target(name: "ConcurrencySupport", dependencies: ["ExoABI"], cSettings: guestC),
+    .target(
+      name: "LibOSConcurrency", dependencies: ["LibOS", "ConcurrencySupport"], swiftSettings: guestSwift,
+      linkerSettings: [
+        .unsafeFlags([
+          "-Xlinker", "-l:../embedded/x86_64-unknown-linux-gnu/libswift_Concurrency.a",
+        ])
+      ]),
     // What the hostile guest cannot say in Swift.
     .target(name: "HostileSupport", dependencies: ["ExoABI"], cSettings: guestC),
   ] + guests + [
