@@ -41,6 +41,7 @@ func guest(_ name: String, _ path: String, with more: [Target.Dependency] = []) 
 let guests = [
   guest("GuestHello", "hello"), guest("GuestBasics", "basics"), guest("GuestFamily", "family"),
   guest("GuestBench", "bench", with: ["BenchLoops", "BenchWork"]),
+  guest("GuestExos", "exos", with: ["ExosSupport", "LibOSConcurrency"]),
   guest("GuestHostile", "hostile", with: ["HostileSupport"]),
 ]
 
@@ -78,6 +79,8 @@ let package = Package(
           "-Xlinker", "-l:../embedded/x86_64-unknown-linux-gnu/libswift_Concurrency.a",
         ])
       ]),
+    // What guests of the library operating system cannot say in Swift.
+    .target(name: "ExosSupport", dependencies: ["ExoABI"], cSettings: guestC),
     // What the hostile guest cannot say in Swift.
     .target(name: "HostileSupport", dependencies: ["ExoABI"], cSettings: guestC),
   ] + guests + [

@@ -81,6 +81,22 @@ public enum GuestCatalogue {
       "One end of a share made by `exorun up`: write, read or look, and its name.",
       [Trial(ending: .exited(2), output: .exactly("share: write NAME, read NAME or look NAME\n"))]),
     BuiltInGuest(
+      "vm", in: "GuestExos",
+      "Virtual memory by a library: demand, copy-on-write, stacks, paging, Appel and Li's primitives.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
+    BuiltInGuest(
+      "applications", in: "GuestExos",
+      "What faults are good for: collectors, checkpoints, a coherent region, page tables and colours of one's own.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
+    BuiltInGuest(
+      "schedulers", in: "GuestExos",
+      "Gives its own slices to other environments, by tickets and by deadlines.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
+    BuiltInGuest(
+      "threads", in: "GuestExos",
+      "Threads by a library: turns, locks, channels, sleeping, deadlocks told, schedulers to choose from.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
+    BuiltInGuest(
       "hostile", in: "GuestHostile",
       "Attacks the exokernel in the way its argument names; --list names them.", Trial.hostile),
   ]
