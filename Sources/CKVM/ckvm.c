@@ -103,6 +103,17 @@ int ckvm_enable_manual_dirty_log(int vm) {
   return call(vm, KVM_ENABLE_CAP, &cap);
 }
 
+int ckvm_deny_msrs(int vm) {
+  // KVM wants one range at least: the first registers, none of them allowed.
+  static __u8 none[8];
+  struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_DENY};
+  filter.ranges[0].flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
+  filter.ranges[0].nmsrs = 64;
+  filter.ranges[0].base = 0;
+  filter.ranges[0].bitmap = none;
+  return call(vm, KVM_X86_SET_MSR_FILTER, &filter);
+}
+
 int ckvm_run(int vcpu) { return result(ioctl(vcpu, KVM_RUN, 0)); }
 int ckvm_get_registers(int vcpu, struct kvm_regs *r) { return call(vcpu, KVM_GET_REGS, r); }
 int ckvm_set_registers(int vcpu, const struct kvm_regs *r) { return call(vcpu, KVM_SET_REGS, (void *)r); }

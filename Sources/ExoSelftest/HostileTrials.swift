@@ -43,7 +43,7 @@ extension Trial {
     "page-vectors", "huge-pages",
     "privileged", "ports", "flags", "segments", "compatibility", "interrupts", "system-calls", "bases",
     "doorbell",
-    "dirty-processor",
+    "dirty-processor", "system-call-handler", "nucleus-calls",
     "exception-stacks", "exception-handlers", "small-stack", "pinned-stack", "stub-fault", "guarantees",
     "events", "slices", "forged-handles", "stale-handles", "foreign-handles", "wrong-kinds", "more-rights",
     "environments",

@@ -79,6 +79,9 @@ exo_exception_common:
   pop %rbx
   pop %rax
   add $24, %rsp  // vector, address, error code
+  // A processor may leave a null SS behind a delivery through an interrupt stack. Code interrupted in a handler would
+  // have it in its frame, and ring 3 cannot return to it.
+  movq $EXO_USER_SS, 32(%rsp)
   iretq
 .size exo_exception_common, . - exo_exception_common
 

@@ -336,6 +336,7 @@ static void program_sparse(const struct exo_start *start, uint64_t argument) {
 
 void hostile_dirty(const struct exo_start *start, uint64_t how);
 void hostile_dump(const struct exo_start *start, uint64_t mailbox);
+void hostile_fault_nucleus(const struct exo_start *start, uint64_t how);
 
 uint64_t hostile_entry(uint32_t program) {
   static void (*const programs[])(const struct exo_start *, uint64_t) = {
@@ -354,6 +355,7 @@ uint64_t hostile_entry(uint32_t program) {
       [HOSTILE_SPARSE] = program_sparse,
       [HOSTILE_DIRTY] = hostile_dirty,
       [HOSTILE_DUMP] = hostile_dump,
+      [HOSTILE_NUCLEUS] = hostile_fault_nucleus,
   };
   return program < HOSTILE_PROGRAMS ? (uint64_t)programs[program] : 0;
 }

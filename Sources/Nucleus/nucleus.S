@@ -1,7 +1,10 @@
 // The nucleus: every instruction the exokernel runs in ring 0. It is data to the exokernel, which copies it
 // into one frame that all address spaces map supervisor-only and never writable.
 //
-// Rules: touch only frames no environment can unmap; return with iretq; carry nothing out but what is sent.
+// Rules: touch only frames no environment can unmap; carry nothing out but what is sent; where an environment's own doing
+// can make an instruction here fault, the fault must end that environment and nothing else. SYSRETQ is safe with any RCX:
+// it faults in ring 0 on an address that is none (Intel), at ring 3 (AMD), or not at all, and every gate has a stack of
+// its own, so nothing is pushed where the caller's RSP points.
 #include "exo_abi.h"
 
 // Emits one instruction and counts it.
@@ -42,10 +45,72 @@ at EXO_NUCLEUS_PF_ADDRESS_STUB
   op iretq
 .set count_pf_address, count
 
-// SYSCALL where the hardware takes it to ring 0 with the caller's stack: no binding exists, so it ends here.
-at EXO_NUCLEUS_SYSCALL_STUB
+at EXO_NUCLEUS_NO_ENTRY_STUB
   op outb %al, $EXO_NUCLEUS_PORT
-.set count_syscall, count
+
+// SYSCALL where the hardware takes it to ring 0, with the caller's stack: RCX holds where to go on, R11 the flags.
+//
+// A number from 0 on is sent to the environment's handler at ring 3, with every register as it was. The frame's RIP, CS
+// and RFLAGS are out of the environment's reach; what it does to RSP and SS makes `iretq` fault at worst, which is a
+// double fault (the gate leads to ring 3) and ends it.
+at EXO_NUCLEUS_SYSCALL_STUB
+  op cmp $EXO_NUCLEUS_CALL_PROTECT, %rax
+  op je protect
+  op jl other
+  op mov %rsp, (exo_nucleus_start + EXO_NUCLEUS_SCRATCH - EXO_NUCLEUS_TEXT)(%rip)
+  op lea (exo_nucleus_start + EXO_NUCLEUS_IDT - EXO_NUCLEUS_TEXT + EXO_NUCLEUS_UPCALL_OFFSET)(%rip), %rsp
+  op iretq
+.set count_upcall, count
+
+// Protection of one page of one's own. RDI is the page's address, RSI its entry as the caller read it, RDX what is to
+// stand there. What is judged is the caller's copy: the exchange takes place only if it is the truth. Only presence,
+// writability and executability may differ, within what was granted; no pinned page and nothing without a grant, which
+// are the kit, the nucleus and links between tables. Whatever RDI says, the slot lies in the window on the caller's own
+// tables; where a table is missing this faults, and ends the caller.
+.set count, 2
+protect:
+  op mov %rsi, %rax
+  op xor %rdx, %rsi
+  op movabs $0x7ffffffffffffffc, %r8
+  op test %r8, %rsi
+  op jnz refuse
+  op bt $52, %rax  // pinned
+  op jc refuse
+  op bt $9, %rax  // granted at all
+  op jnc refuse
+  op mov %rax, %r9
+  op shl $52, %r9  // granted execution, where no-execute is
+  op or %rdx, %r9
+  op jns refuse
+  op test $2, %dl
+  op jz 1f
+  op bt $10, %rax  // granted writing
+  op jnc refuse
+  op test $1, %dl  // writable and absent is no entry
+  op jz refuse
+1:
+  op shl $16, %rdi
+  op shr $28, %rdi
+  op movabs $EXO_NUCLEUS_TABLES, %r8
+  op lock cmpxchg %rdx, (%r8,%rdi,8)
+  op shl $12, %rdi
+  op invlpg (%rdi)
+  op sysretq
+.set count_protect, count
+refuse:
+  op xor %eax, %eax
+  op sysretq
+
+.set count, 3
+other:
+  op cmp $EXO_NUCLEUS_CALL_NULL, %rax
+  op jne 1f
+  op xor %eax, %eax
+  op sysretq
+.set count_null, count
+1:
+  op mov $-EXO_ENOSYS, %rax
+  op sysretq
 
 // The start-up probe of what an instruction costs here: 32 nops between two readings of the clock, low words
 // in ESI and EAX.
@@ -61,9 +126,12 @@ at EXO_NUCLEUS_PROBE_STUB
 exo_nucleus_finish:
 
 .balign 4
-.globl exo_nucleus_count_default, exo_nucleus_count_pf_address, exo_nucleus_count_syscall, exo_nucleus_count_total
+.globl exo_nucleus_count_default, exo_nucleus_count_pf_address, exo_nucleus_count_upcall, exo_nucleus_count_protect
+.globl exo_nucleus_count_null, exo_nucleus_count_total
 exo_nucleus_count_default: .long count_default
 exo_nucleus_count_pf_address: .long count_pf_address
-exo_nucleus_count_syscall: .long count_syscall
+exo_nucleus_count_upcall: .long count_upcall
+exo_nucleus_count_protect: .long count_protect
+exo_nucleus_count_null: .long count_null
 exo_nucleus_count_total: .long total
 .section .note.GNU-stack, "", @progbits

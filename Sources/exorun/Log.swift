@@ -39,11 +39,18 @@ struct MachineOptions: ParsableArguments {
   @Option(help: .hidden)
   var device: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Use the mechanisms of this kind of machine, for a test: native, interpreted.",
+      valueName: "kind", visibility: .hidden))
+  var substrate: Substrate.Kind?
+
   /// The machine's configuration as far as these options set it.
   var configuration: Machine.Configuration {
     var configuration = Machine.Configuration()
     // Tests point it elsewhere.
     configuration.device = device ?? "/dev/kvm"
+    configuration.substrate = substrate
     var logger = Logger(label: "exo") { _ in StandardErrorLog() }
     logger.logLevel = logLevel?.level ?? (verbose ? .debug : .warning)
     configuration.logger = logger
@@ -55,3 +62,5 @@ struct MachineOptions: ParsableArguments {
 func makeMachine(_ configuration: Machine.Configuration) throws -> Machine {
   do throws(MachineError) { return try Machine(configuration) } catch { throw Failure(.usage, "\(error)") }
 }
+
+extension Substrate.Kind: ExpressibleByArgument {}

@@ -56,6 +56,7 @@ import Testing
       "environment_map", "environment_start", "environment_stop", "environment_resume", "environment_end",
       "environment_inspect", "environment_wait", "page_vector", "guarantee", "region_create",
       "region_access", "event_bind", "event_post", "timer_set", "slices_allocate", "slices_bind",
+      "system_call_bind",
     ]
     for (number, name) in known.enumerated() { #expect(Self.row(UInt32(number))?.name == name) }
   }

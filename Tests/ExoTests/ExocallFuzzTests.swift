@@ -95,6 +95,7 @@ import Testing
       return processor >= 0 && 1...SliceVector.count ~= count
         && (first ?? 0) >= 0 && (first ?? 0) + count <= SliceVector.count
     case .slicesBind(_, let first, let count, _): return first >= 0 && 1...SliceVector.count ~= count
+    case .systemCallBind(let handler): return handler.map { $0.value > 0 && $0.value < limit } ?? true
     case .eventUnbind, .eventPost, .timerSet: return true
     case .null, .exit, .frameFree, .clock, .capabilityRevoke, .capabilityDrop, .capabilityInspect,
       .capabilityNext, .environmentCreate, .environmentStop, .environmentResume, .environmentEnd,

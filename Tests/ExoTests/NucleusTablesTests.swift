@@ -183,7 +183,7 @@ import Testing
       }
     }
     for offset in [0, 2] as [UInt64] {
-      let at = exo_nucleus_text + UInt64(EXO_NUCLEUS_SYSCALL_STUB) + offset
+      let at = exo_nucleus_text + UInt64(EXO_NUCLEUS_NO_ENTRY_STUB) + offset
       #expect(NucleusText.report(instructionPointer: at) == .systemCall)
     }
     for rip in [0, 0x40_0000, exo_nucleus_text - 1, exo_nucleus_text + 0x200, exo_nucleus_data, .max] {

@@ -45,8 +45,33 @@ func faults() {
   }
   let changed = exo_raise_and_compare()
   if changed > 0 { print("\(changed) registers changed by handling #BP") }
+  let nested = raiseWithin()
+  if !nested { print("an exception within a handler was not handled") }
   print("faults: \(handled) of \(raised) handled")
-  exit(handled == raised && changed == 0 ? 0 : 1)
+  exit(handled == raised && changed == 0 && nested ? 0 : 1)
+}
+
+/// A page fault in a handler of #BP, and a division error in the page fault's: each of another class, each gone on after.
+private func raiseWithin() -> Bool {
+  var seen: [UInt64] = []
+  do throws(ExocallError) {
+    try Exceptions.bind(.divideError) { frame in
+      seen.append(frame.vector)
+      frame.rip = frame.r11
+    }
+    try Exceptions.bind(.pageFault) { frame in
+      exo_raise_divide_error()
+      seen.append(frame.vector)
+      frame.rip = frame.r11
+    }
+    try Exceptions.bind(.breakpoint) { frame in
+      exo_raise_page_fault(untouchable)
+      seen.append(frame.vector)
+      frame.rip = frame.r11
+    }
+  } catch { return false }
+  exo_raise_breakpoint()
+  return seen == [0, 14, 3]
 }
 
 /// An address in the first page, which is never mapped.

@@ -47,10 +47,13 @@ struct Child {
   }
 
   mutating func start(_ program: hostile_program, _ argument: UInt64 = 0) {
+    start(at: hostile_entry(program.rawValue), argument)
+  }
+  mutating func start(at entry: UInt64, _ argument: UInt64 = 0) {
     ended = machineRing.submit(RingRequest(EXO_CALL_environment_wait.rawValue, handle))
     // As if called: the stack is 8 bytes off a multiple of 16, and whoever returns goes to address 0.
     let result = exocall(
-      EXO_CALL_environment_start, handle, hostile_entry(program.rawValue), Place.childStack - 8, argument)
+      EXO_CALL_environment_start, handle, entry, Place.childStack - 8, argument)
     if result != 0 || ended == nil { unable("starting a child: \(result)") }
   }
 

@@ -34,6 +34,8 @@ int ckvm_ioeventfd(int vm, uint64_t gpa, uint32_t length, int eventfd, bool remo
 int ckvm_clear_dirty_log(int vm, uint32_t slot, uint64_t first_page, uint32_t pages, const void *bitmap);
 int ckvm_get_dirty_log(int vm, uint32_t slot, void *bitmap);
 int ckvm_enable_manual_dirty_log(int vm);
+/// Denies every model-specific register to the guest's own RDMSR and WRMSR.
+int ckvm_deny_msrs(int vm);
 
 // --- vCPU
 int ckvm_run(int vcpu);

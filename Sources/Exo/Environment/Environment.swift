@@ -37,6 +37,32 @@ public final class Environment: Sendable {
   let eventsPosted = Atomic<UInt64>(0)
   /// Monotonic nanoseconds at which its timer goes off, `UInt64.max` for never.
   let timer = Atomic<UInt64>(.max)
+  /// Where SYSCALL enters it, 0 for nowhere, and whether its vCPU has yet to be told.
+  private let systemCall = Atomic<UInt64>(0)
+  let systemCallDue = Atomic<Bool>(false)
+  var systemCallHandler: GuestAddress? {
+    let address = systemCall.load(ordering: .sequentiallyConsistent)
+    return address == 0 ? nil : GuestAddress(address)
+  }
+
+  /// Has SYSCALL enter this handler at ring 3, or nothing. In force when it returns.
+  func bindSystemCall(_ handler: GuestAddress?) throws(Refusal) {
+    try machine.withKernel { (kernel) throws(Refusal) in
+      guard let domain = kernel.domains[id] else { throw .absent }
+      if let handler {
+        guard domain.shell.space.allows([.read, .execute], handler, count: 1, memory: kernel.memory) else {
+          throw .badAddress
+        }
+      } else if systemCallHandler == nil {
+        throw .absent
+      }
+      kernel.mechanisms.bindSystemCall(handler, in: domain.shell.tables, kernel.memory)
+      systemCall.store(handler?.value ?? 0, ordering: .sequentiallyConsistent)
+    }
+    systemCallDue.store(true, ordering: .sequentiallyConsistent)
+    latch.hold {}
+  }
+
   /// Who made it, and is told of its end.
   let creator: WeakEnvironment
   let creatorID: EnvironmentID?

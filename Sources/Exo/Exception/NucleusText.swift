@@ -21,7 +21,7 @@ enum NucleusText {
     switch offset {
     case 0..<UInt64(EXO_VECTOR_COUNT * EXO_NUCLEUS_STUB_SIZE):
       return .exception(ExceptionVector(UInt8(offset / UInt64(EXO_NUCLEUS_STUB_SIZE))))
-    case UInt64(EXO_NUCLEUS_SYSCALL_STUB)..<UInt64(EXO_NUCLEUS_SYSCALL_STUB) + 4: return .systemCall
+    case UInt64(EXO_NUCLEUS_NO_ENTRY_STUB)..<UInt64(EXO_NUCLEUS_NO_ENTRY_STUB) + 4: return .systemCall
     case UInt64(EXO_NUCLEUS_PROBE_STUB)..<UInt64(EXO_NUCLEUS_PROBE_STUB) + 64: return .probe
     default: return nil
     }

@@ -70,6 +70,8 @@ enum Exocall: Hashable, Sendable {
   case slicesAllocate(processor: Int, first: Int?, count: Int)
   case slicesBind(CapabilityHandle, first: Int, count: Int, environment: CapabilityHandle)
 
+  case systemCallBind(handler: GuestAddress?)
+
   enum PageOperation: UInt64, Sendable { case map, unmap, protect }
 
   /// The most one console call moves: what a pipe takes without blocking.
@@ -189,6 +191,9 @@ enum Exocall: Hashable, Sendable {
       self = .slicesBind(
         CapabilityHandle(rawValue: a), first: Int(b), count: Int(c),
         environment: CapabilityHandle(rawValue: d))
+    case EXO_CALL_system_call_bind.rawValue:
+      guard a < UInt64(EXO_USER_LIMIT) else { throw .badAddress }
+      self = .systemCallBind(handler: a == 0 ? nil : GuestAddress(a))
     default: throw .noSuchCall
     }
   }

@@ -98,6 +98,9 @@ extension Environment {
       eventBinding.withLock { $0 = nil }
       try machine.withKernel { (kernel) throws(Refusal) in try kernel.unbindEvents(in: id) }
       return Completion(tag: tag, result: 0)
+    case .systemCallBind(let handler):
+      try bindSystemCall(handler)
+      return Completion(tag: tag, result: 0)
     case .timerSet(let time):
       setTimer(time)
       machine.service.notify()

@@ -206,6 +206,10 @@ extension Kernel {
     var unseen = Set(shell.space.tables)
     unseen.remove(shell.space.root)
     var fixed = fixedEntries(of: shell)
+    // Where the nucleus has its scratch page, the links to it let ring 3 through.
+    let opened: Set<UInt64> =
+      mechanisms.kind == .native
+      ? Set([39, 30, 21].map { (bits: UInt64) in exo_nucleus_scratch & ~(1 << bits - 1) }) : []
     var problems: [String] = []
 
     func visit(_ table: Frame, level: Int, base: UInt64) {
@@ -220,6 +224,11 @@ extension Kernel {
           let own =
             table.address.value | PageTableEntry.present | PageTableEntry.user | PageTableEntry.noExecute
           if word & ~PageTableEntry.accessed != own { report("not the window on the tables") }
+        } else if level == 3, index == Int(EXO_NUCLEUS_TABLES_SLOT), mechanisms.kind == .native {
+          let own =
+            table.address.value | PageTableEntry.present | PageTableEntry.writable
+            | PageTableEntry.noExecute
+          if word & ~PageTableEntry.accessed != own { report("not the nucleus's window on the tables") }
         } else if level == 1, PageTableEntry(bits: word).isHuge {
           let entry = PageTableEntry(bits: word)
           let isAligned = entry.address.value % UInt64(AddressSpace.hugePages << 12) == 0
@@ -228,8 +237,11 @@ extension Kernel {
             check(entry.small(page), at: GuestAddress(address + UInt64(page) << 12), report)
           }
         } else if level > 0 {
-          let bits = PageTableEntry(table: PhysicalAddress(0), user: address < UInt64(EXO_USER_LIMIT)).bits
-          guard word & ~(PageTableEntry.addressMask | PageTableEntry.accessed) == bits,
+          let isOpen = address < UInt64(EXO_USER_LIMIT) || opened.contains(address)
+          let bits = PageTableEntry(table: PhysicalAddress(0), user: isOpen).bits
+          // A store through the nucleus's window marks the link it went by dirty.
+          let ignored = PageTableEntry.addressMask | PageTableEntry.accessed | PageTableEntry.dirty
+          guard word & ~ignored == bits,
             let next = frame(at: PageTableEntry(bits: word).address), unseen.remove(next) != nil
           else { return report("no link to a table of its own") }
           visit(next, level: level - 1, base: address)
@@ -283,6 +295,9 @@ extension Kernel {
     ] {
       fixed[address] = PageTableEntry(
         bits: frame.address.value | PageTableEntry.present | (isCode ? 0 : PageTableEntry.noExecute))
+    }
+    if mechanisms.kind == .native {
+      fixed[exo_nucleus_scratch] = NativeRing0.scratchEntry(shell.trap)
     }
     return fixed
   }

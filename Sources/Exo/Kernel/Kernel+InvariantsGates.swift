@@ -18,7 +18,17 @@ extension Kernel {
     for (slot, stack) in domain.exceptionStacks { checkStack(stack, slot, of: domain, id, &wrong) }
     // Interrupts have no gates.
     memory.forEachWord(of: domain.shell.tables.idt) { index, word in
-      if index >= Int(EXO_VECTOR_COUNT) * 2 {
+      if mechanisms.kind == .native, index * 8 >= Int(EXO_NUCLEUS_UPCALL_OFFSET) {
+        // Where SYSCALL is sent on to: user code at ring 3, or the stub that it may not execute.
+        let isSound =
+          switch index * 8 - Int(EXO_NUCLEUS_UPCALL_OFFSET) {
+          case 0:
+            word < UInt64(EXO_USER_LIMIT) || word == exo_nucleus_text + UInt64(EXO_NUCLEUS_SYSCALL_STUB)
+          case 8: word == UInt64(EXO_USER_CS)
+          default: word == 0x202
+          }
+        if !isSound { wrong.append("\(id): SYSCALL returns with \(hexadecimal(word))") }
+      } else if index >= Int(EXO_VECTOR_COUNT) * 2 {
         wrong.append("\(id): a gate beyond the exceptions: \(index / 2)")
       }
     }

@@ -7,6 +7,8 @@ import ExoABI
 struct Kernel: ~Copyable {
   let memory: PhysicalMemory
   let translations: Translations
+  /// How this kind of machine is dealt with.
+  private(set) var mechanisms: any SubstrateMechanisms
   var frames: FrameTable
   /// Who holds what, and who may consume how much.
   var capabilities = CapabilitySpace()
@@ -36,11 +38,30 @@ struct Kernel: ~Copyable {
     else { throw .badMemorySize(bytes: memory.size, limit: Machine.memoryLimit) }
     self.memory = memory
     translations = Translations(memory: memory, hardware: hardware)
+    mechanisms = hardware?.mechanisms ?? InterpretedRing0()
     self.frames = frames
     nucleusText = fixed.first
     machinePage = fixed.first.advanced(by: 1)
     NucleusText.write(to: nucleusText, in: memory)
     publishFreeCount()
+  }
+
+  /// Brings what was made for another kind of machine up to this one. None of it has run.
+  mutating func adopt(_ new: any SubstrateMechanisms) {
+    guard new.kind != mechanisms.kind else { return }
+    mechanisms = new
+    for shell in shells + surplus + domains.values.map(\.shell) { equip(shell) }
+    for domain in domains.values {
+      guard let offset = MemoryLayout<exo_start>.offset(of: \exo_start.features) else { continue }
+      let features = PhysicalAddress(domain.shell.start.address.value + UInt64(offset))
+      memory.store(memory.load(features) | new.features, features)
+    }
+  }
+
+  /// What an address space needs on this kind of machine, with SYSCALL bound to nothing.
+  func equip(_ shell: Shell) {
+    mechanisms.equip(shell, in: memory)
+    mechanisms.bindSystemCall(nil, in: shell.tables, memory)
   }
 
   /// An inconsistency of the exokernel's own making: kept for the invariant checker rather than hidden.

@@ -53,6 +53,7 @@ extension Kernel {
       // Its frames were free, and free frames are clean.
       let shell = try makeShell()
       shell.tables.initialize(in: memory)
+      equip(shell)
       return shell
     }
     // Its tables serve again only when nothing behind them can be remembered.
@@ -63,6 +64,7 @@ extension Kernel {
     {
       memory.zero(frame)
     }
+    equip(shell)
     return shell
   }
 

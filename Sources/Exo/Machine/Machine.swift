@@ -22,6 +22,9 @@ public final class Machine: Sendable {
     public var logger = Logger(label: "exo")
     /// Whether it answers `exorun ps`, `top`, `trace` and `kill`: not if nil.
     public var control: ControlOptions?
+    /// The kind of machine to use the mechanisms of, for tests; as measured if nil. A machine that runs ring 0 natively
+    /// can be used like one that does not, not the other way.
+    public var substrate: Substrate.Kind?
     public init() {}
   }
 
@@ -65,7 +68,7 @@ public final class Machine: Sendable {
       try check("sigaction", ckvm_install_kick())
       let hosts = Self.hostProcessors()
       let count = max(1, min(configuration.processors, hosts.count))
-      hardware = try Hardware(kvm: kvm, vm: vm)
+      hardware = try Hardware(kvm: kvm, vm: vm, substrate: configuration.substrate)
       // Their threads make their first vCPUs while the rest is being made.
       let processors = (0..<count).map {
         Processor(number: $0, hostProcessor: hosts[$0], mayWaitAwake: hosts.count > 1)
@@ -200,6 +203,16 @@ public final class Machine: Sendable {
       state.launches += 1
       return processors[(state.launches - 1) % processors.count]
     }
+  }
+
+  private let hasAdoptedSubstrate = Atomic<Bool>(false)
+
+  /// Readies what was made before the substrate was known, once: no environment has run yet. Called by the processors'
+  /// threads before any does.
+  func adoptSubstrate() {
+    guard !hasAdoptedSubstrate.load(ordering: .sequentiallyConsistent) else { return }
+    withKernel { $0.adopt(hardware.mechanisms) }
+    hasAdoptedSubstrate.store(true, ordering: .sequentiallyConsistent)
   }
 
   /// Called by the processor's thread when an environment's vCPU has left guest mode for good.

@@ -13,15 +13,13 @@ struct Translations: Sendable {
     }
   }
 
-  /// No translation to the frames lets through an access that their entries forbid now.
-  ///
-  /// Where pages lost no more than their write access the dirty log does it with one flush: not where ring 0 is native, for
-  /// there the processor may log dirty pages itself and leave entries writable.
+  /// No translation to the frames lets through an access that their entries forbid now. Pages that lost no more than their
+  /// write access may be dealt with more cheaply.
   func lower(_ pages: LoweredPages) {
     guard !pages.frames.isEmpty else { return }
     let runs = pages.frames.sorted
     if pages.onlyWrites, let hardware, hardware.substrate?.kind == .interpreted,
-      (try? memory.writeProtect(runs, vm: hardware.vm)) != nil
+      hardware.mechanisms.dropWrites(runs, in: memory, vm: hardware.vm)
     {
       return
     }

@@ -9,7 +9,9 @@ final class Hardware: Sendable {
   private let runSize: Int
   private let cpuid: [kvm_cpuid_entry2]
   private let nextVCPU = Atomic<Int32>(0)
-  let control: ControlState
+  private let base: ControlState
+  /// The kind of machine to be content with, whatever was measured.
+  private let forced: Substrate.Kind?
 
   /// Facts of the host's KVM, asked once by each process: the supported features (a slow call, for each of its
   /// instructions is a trap where this host is itself virtual), and what the substrate measured.
@@ -19,7 +21,10 @@ final class Hardware: Sendable {
     var substrate: Substrate?
   }
 
-  init(kvm: borrowing Descriptor, vm: consuming Descriptor) throws(HostError) {
+  init(
+    kvm: borrowing Descriptor, vm: consuming Descriptor, substrate forced: Substrate.Kind? = nil
+  ) throws(HostError) {
+    self.forced = forced
     runSize = Int(try check("KVM_GET_VCPU_MMAP_SIZE", ckvm_vcpu_map_size(kvm.number)))
     if let known = Self.facts.withLock({ $0.cpuid }) {
       cpuid = known
@@ -31,8 +36,24 @@ final class Hardware: Sendable {
       cpuid = entries
       Self.facts.withLock { [entries] in $0.cpuid = entries }
     }
-    control = Self.control(cpuid)
+    base = Self.control(cpuid)
+    // No environment executes RDMSR or WRMSR; should the nucleus ever be made to, there is nothing to be had. Not every
+    // KVM has it.
+    _ = ckvm_deny_msrs(vm.number)
     self.vm = vm
+  }
+
+  /// Control registers of an environment.
+  var control: ControlState {
+    var control = base
+    control.efer |= mechanisms.extendedFeatures
+    return control
+  }
+
+  /// How this machine is dealt with: as one that interprets ring 0 until it is known better.
+  var mechanisms: any SubstrateMechanisms {
+    if let forced, substrate != nil { return forced == .native ? NativeRing0() : InterpretedRing0() }
+    return substrate?.mechanisms ?? InterpretedRing0()
   }
 
   /// Control registers: long mode with write protection and NX; alignment checks left to RFLAGS.AC; and whatever of
@@ -55,8 +76,7 @@ final class Hardware: Sendable {
       if seven.ebx & 1 << 7 != 0 { cr4 |= 1 << 20 }  // SMEP
       if seven.ecx & 1 << 2 != 0 { cr4 |= 1 << 11 }  // UMIP
     }
-    // PG, AM, WP, NE, ET, MP, PE; LMA, LME, NXE. EFER.SCE stays 0: SYSCALL is an invalid instruction where the
-    // hardware heeds it, and leads to the nucleus's stub where it does not.
+    // PG, AM, WP, NE, ET, MP, PE; LMA, LME, NXE.
     return ControlState(cr0: 0x8005_0033, cr4: cr4, efer: 0xd00, xcr0: xcr0)
   }
 
@@ -68,9 +88,17 @@ final class Hardware: Sendable {
   /// Measures the substrate on the first vCPU that gets here: the probe stub runs in ring 0 of an address space that
   /// is about to be used.
   func prepare(_ vcpu: borrowing VCPU, root: PhysicalAddress) throws(HostError) {
-    guard substrate == nil else { return }
-    let substrate = try Substrate.measure(vcpu, root: root, control: control)
-    Self.facts.withLock { $0.substrate = substrate }
+    let measured: Substrate
+    if let substrate {
+      measured = substrate
+    } else {
+      measured = try Substrate.measure(vcpu, root: root, control: base)
+      Self.facts.withLock { $0.substrate = measured }
+    }
+    // SYSCALL would go to ring 3 unchecked, or nowhere.
+    if forced == .native, measured.kind != .native {
+      throw HostError("treating interpreted ring 0 as native", -EXO_EINVAL)
+    }
   }
   var substrate: Substrate? { Self.facts.withLock { $0.substrate } }
 
@@ -83,7 +111,7 @@ final class Hardware: Sendable {
     if host & 1 != 0 { bits |= UInt64(EXO_FEATURE_AVX) }
     if host & 2 != 0 { bits |= UInt64(EXO_FEATURE_AVX2) }
     if host & 4 != 0 { bits |= UInt64(EXO_FEATURE_AVX512) }
-    if control.cr4 & 1 << 16 != 0 { bits |= UInt64(EXO_FEATURE_FSGSBASE) }
-    return bits
+    if base.cr4 & 1 << 16 != 0 { bits |= UInt64(EXO_FEATURE_FSGSBASE) }
+    return bits | mechanisms.features
   }
 }

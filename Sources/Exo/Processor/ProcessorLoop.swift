@@ -12,6 +12,8 @@ final class ProcessorLoop {
 
   private final class VCPUBox {
     let vcpu: VCPU
+    /// The kind of machine that its model-specific registers are set for.
+    var kind: Substrate.Kind?
     init(_ vcpu: consuming VCPU) { self.vcpu = vcpu }
   }
   private enum Step {
@@ -142,6 +144,12 @@ final class ProcessorLoop {
     let before = ckvm_monotonic()
     environment.latch.enter()
     defer { environment.latch.leave() }
+    // After the latch: whoever asks for this has the vCPU leave guest mode once, and knows then that it was heeded.
+    if environment.systemCallDue.load(ordering: .sequentiallyConsistent) {
+      environment.systemCallDue.store(false, ordering: .sequentiallyConsistent)
+      try vcpu.setSystemCall(
+        hardware.mechanisms.systemCallRegisters(handler: environment.systemCallHandler))
+    }
     let exit = try vcpu.enter()
     let spent = ckvm_monotonic() &- before
     if environment.trace.wants(.guest) { environment.traceStay(exit, since: before) }
@@ -250,6 +258,8 @@ final class ProcessorLoop {
     let box: VCPUBox
     if let pooled = pool.popLast() { box = pooled } else { box = try newVCPU() }
     try hardware.prepare(box.vcpu, root: environment.root)
+    environment.machine.adoptSubstrate()
+    if box.kind != hardware.mechanisms.kind { try setModelRegisters(box) }
     box.vcpu.reset(
       root: environment.root, at: environment.scheduling.withLock { $0.entryPoint } ?? .nowhere,
       control: hardware.control)
@@ -263,8 +273,16 @@ final class ProcessorLoop {
   private func newVCPU() throws(HostError) -> VCPUBox {
     let box = VCPUBox(try hardware.newVCPU())
     box.vcpu.alignClock()
-    try box.vcpu.setModelRegisters(xcr0: hardware.control.xcr0)
+    try setModelRegisters(box)
     return box
+  }
+
+  /// As they are for an environment that has bound nothing to SYSCALL.
+  private func setModelRegisters(_ box: VCPUBox) throws(HostError) {
+    let mechanisms = hardware.mechanisms
+    try box.vcpu.setModelRegisters(
+      xcr0: hardware.control.xcr0, systemCall: mechanisms.systemCallRegisters(handler: nil))
+    box.kind = mechanisms.kind
   }
 
   /// Breaks the environment's bindings; its vCPU, which has left guest mode for good, is free for another.
@@ -277,7 +295,7 @@ final class ProcessorLoop {
     environment.finish()
     // Whoever comes next need not wait for it. One that cannot be cleared is closed.
     if let box, hasSettled, (try? box.vcpu.clearState()) != nil,
-      (try? box.vcpu.setModelRegisters(xcr0: hardware.control.xcr0)) != nil
+      (try? setModelRegisters(box)) != nil
     {
       pool.append(box)
     }

@@ -114,15 +114,14 @@ struct ControlState: Hashable, Sendable {
     unsafe ckvm_sync_dirty(run, 3)
   }
 
-  /// Model-specific registers and XCR0. LSTAR and CSTAR are never 0: SYSCALL must not enter ring 0 at an address an
-  /// environment can map.
-  func setModelRegisters(xcr0: UInt64) throws(HostError) {
-    let syscall = UInt64(exo_nucleus_text) + UInt64(EXO_NUCLEUS_SYSCALL_STUB)
+  /// Model-specific registers and XCR0. What enters ring 0 never does so at an address an environment can map.
+  func setModelRegisters(xcr0: UInt64, systemCall: (entry: UInt64, mask: UInt64)) throws(HostError) {
+    let none = UInt64(exo_nucleus_text) + UInt64(EXO_NUCLEUS_NO_ENTRY_STUB)
     let registers: [(index: UInt32, value: UInt64)] = [
       (0xc000_0081, 0x0023_0010 << 32),  // STAR
-      (0xc000_0082, syscall), (0xc000_0083, syscall),  // LSTAR, CSTAR
-      (0xc000_0084, 0x5_4700),  // FMASK: TF, IF, DF, NT, RF, AC
-      (0x174, 0), (0x175, 0), (0x176, syscall),  // SYSENTER_CS, _ESP, _EIP
+      (0xc000_0082, systemCall.entry), (0xc000_0083, none),  // LSTAR, CSTAR
+      (0xc000_0084, systemCall.mask),  // FMASK
+      (0x174, 0), (0x175, 0), (0x176, none),  // SYSENTER_CS, _ESP, _EIP
       (0xc000_0100, 0), (0xc000_0101, 0), (0xc000_0102, 0),  // FS, GS and kernel GS base
     ]
     try check(
@@ -130,6 +129,14 @@ struct ControlState: Hashable, Sendable {
       unsafe ckvm_set_msrs(
         descriptor.number, registers.map(\.index), registers.map(\.value), CInt(registers.count)))
     if xcr0 != 0 { try check("KVM_SET_XCRS", ckvm_set_xcr0(descriptor.number, xcr0)) }
+  }
+
+  /// Where SYSCALL leads from the next entry on.
+  func setSystemCall(_ registers: (entry: UInt64, mask: UInt64)) throws(HostError) {
+    try check(
+      "KVM_SET_MSRS",
+      unsafe ckvm_set_msrs(
+        descriptor.number, [0xc000_0082, 0xc000_0084], [registers.entry, registers.mask], 2))
   }
 
   /// Makes the guest's time-stamp counter the host's. Where KVM refuses, it is so already.

@@ -25,10 +25,26 @@
 #define EXO_NUCLEUS_RETURN_OFFSET 0x200  // five-word iretq frame of the #PF-with-address gate
 #define EXO_NUCLEUS_STUB_SIZE 16         // default exception stubs: vector = (rip - text) / 16
 #define EXO_NUCLEUS_PF_ADDRESS_STUB 0x200
+#define EXO_NUCLEUS_NO_ENTRY_STUB 0x230  // where nothing may ever enter ring 0: compatibility-mode SYSCALL, SYSENTER
 #define EXO_NUCLEUS_SYSCALL_STUB 0x240
-#define EXO_NUCLEUS_PROBE_STUB 0x280
+#define EXO_NUCLEUS_SYSCALL_SIZE 0xc0
+#define EXO_NUCLEUS_PROBE_STUB 0x300
 #define EXO_NUCLEUS_PORT 0xe0  // `out` to it from ring 0 ends the environment or reports a probe
 #define EXO_VECTOR_COUNT 32
+
+// Where ring 0 runs on the processor there are two things more. The trap page is mapped once more behind the gates, so
+// that the five words by which SYSCALL is sent on to ring 3 lie side by side: RIP, CS and RFLAGS at the end of the gates'
+// page, which no environment can write, RSP and SS, which are its own anyway, at the start of the trap page. And the
+// nucleus, not ring 3, has the page tables in a window where they can be written.
+#define EXO_NUCLEUS_SCRATCH (EXO_NUCLEUS_BASE + 0x3000)
+#define EXO_NUCLEUS_UPCALL_OFFSET 0xfe8  // within the gates' page
+#define EXO_NUCLEUS_TABLES 0xffff808000000000
+#define EXO_NUCLEUS_TABLES_SLOT 257  // of the root table
+
+// Calls of the nucleus by SYSCALL, in RAX, where EXO_FEATURE_NUCLEUS_CALLS is offered. RCX, R8, R9, R11, RSI and RDI are
+// lost. Any number from 0 on is not the nucleus's: it goes to the handler bound by system_call_bind.
+#define EXO_NUCLEUS_CALL_PROTECT (-1)  // RDI address, RSI its entry, RDX the new one; RAX what was there, 0 if refused
+#define EXO_NUCLEUS_CALL_NULL (-2)     // RAX becomes 0
 
 // The user half. An environment may map frames anywhere in it except over the kit.
 #define EXO_USER_LIMIT 0x0000800000000000
@@ -66,7 +82,7 @@
 #define EXO_IST_FAULT 4
 #define EXO_IST_DEBUG 5
 #define EXO_IST_EVENT 6
-#define EXO_CONTROL_OFFSET 0  // struct exo_control within the trap page, below the nucleus's stack
+#define EXO_CONTROL_OFFSET 16  // struct exo_control within the trap page, below the nucleus's stack
 #define EXO_TRAP_NUCLEUS_TOP 0x800
 #define EXO_TRAP_DOUBLE_FAULT_TOP 0x1000
 #define EXO_EXCEPTION_PUSH 64  // most a delivery stores below a stack's top: frame, error code, address
@@ -288,7 +304,7 @@ struct exo_machine {
 #define EXO_FEATURE_AVX2 2
 #define EXO_FEATURE_AVX512 4
 #define EXO_FEATURE_FSGSBASE 8
-#define EXO_FEATURE_NATIVE_RING0 16
+#define EXO_FEATURE_NUCLEUS_CALLS 16  // SYSCALL with a negative RAX is answered by the nucleus
 
 _Static_assert(sizeof(struct exo_submission) == 64, "one cache line");
 _Static_assert(offsetof(struct exo_submission, sequence) == 60, "polled word ends the line");
@@ -305,6 +321,10 @@ _Static_assert(EXO_KIT_TABLES == (uint64_t)EXO_KIT_TABLES_SLOT << 39, "self link
 _Static_assert(EXO_KIT_TABLES_LEVEL1 == (EXO_KIT_TABLES | (uint64_t)EXO_KIT_TABLES_SLOT << 30), "self link: twice");
 _Static_assert(EXO_KIT_TABLES_LEVEL2 == (EXO_KIT_TABLES_LEVEL1 | (uint64_t)EXO_KIT_TABLES_SLOT << 21), "thrice");
 _Static_assert(EXO_KIT_TABLES_LEVEL3 == (EXO_KIT_TABLES_LEVEL2 | (uint64_t)EXO_KIT_TABLES_SLOT << 12), "four times");
+_Static_assert(EXO_NUCLEUS_TABLES == (0xffff000000000000 | (uint64_t)EXO_NUCLEUS_TABLES_SLOT << 39), "whole slot");
+_Static_assert(EXO_NUCLEUS_SCRATCH == EXO_NUCLEUS_IDT + EXO_PAGE_SIZE, "the frame goes on there");
+_Static_assert(EXO_NUCLEUS_UPCALL_OFFSET == EXO_PAGE_SIZE - 24, "the frame goes on there");
+_Static_assert(EXO_CONTROL_OFFSET >= 16, "RSP and SS of the frame are first in the trap page");
 _Static_assert(EXO_TRAP_DOUBLE_FAULT_TOP == EXO_PAGE_SIZE, "trap page layout");
 
 // Swift sees the macros whose values are plain literals; the computed addresses come through here.
@@ -315,7 +335,8 @@ static const uint64_t exo_kit_start = EXO_KIT_START, exo_kit_machine = EXO_KIT_M
                       exo_kit_tables_end = EXO_KIT_TABLES_END, exo_kit_arguments = EXO_KIT_ARGUMENTS, exo_kit_end = EXO_KIT_END,
                       exo_stack_top = EXO_STACK_TOP, exo_nucleus_base = EXO_NUCLEUS_BASE,
                       exo_nucleus_text = EXO_NUCLEUS_TEXT, exo_nucleus_data = EXO_NUCLEUS_DATA,
-                      exo_nucleus_idt = EXO_NUCLEUS_IDT;
+                      exo_nucleus_idt = EXO_NUCLEUS_IDT, exo_nucleus_scratch = EXO_NUCLEUS_SCRATCH,
+                      exo_nucleus_tables = EXO_NUCLEUS_TABLES;
 #endif
 
 #include "exo_calls.h"

@@ -55,7 +55,8 @@
   X(33, slices_allocate, "processor, slot or ANY, count", "capability; values: first slot, slots",                \
     "EINVAL EBUSY ENOSPC EDQUOT")                                                                               \
   X(34, slices_bind, "capability, first slot within it, slots, environment or 0 for oneself", "0",               \
-    "EBADF EPERM ESTALE ERANGE EINVAL")
+    "EBADF EPERM ESTALE ERANGE EINVAL")                                                                         \
+  X(35, system_call_bind, "handler, or 0 to unbind", "0", "EFAULT ENOENT")
 
 #ifndef __ASSEMBLER__
 #define EXO_CALL_ENUM(number, name, arguments, result, errors) EXO_CALL_##name = number,

@@ -84,6 +84,10 @@ void exo_raise_simd_floating_point(void);
 // Raises #BP with a pattern in every register; returns how many came back changed.
 uint32_t exo_raise_and_compare(void);
 
+// Calls of the nucleus, where EXO_FEATURE_NUCLEUS_CALLS is offered (nucleus_calls.S).
+uint64_t exo_nucleus_protect(uint64_t address, uint64_t entry, uint64_t new_entry);
+uint64_t exo_nucleus_call(int64_t number);
+
 // Where the image's ELF header lies: it tells the segments that the image consists of.
 uint64_t exo_image_header(void);
 

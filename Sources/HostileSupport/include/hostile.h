@@ -93,6 +93,14 @@ uint64_t hostile_interrupt(uint32_t number);
 // Argument: address of {RAX, RDI, RSI, RDX, R10, RSP}.
 void hostile_syscall(uint64_t registers);
 void hostile_sysenter(uint64_t registers);
+// SYSCALL with a number and flags; what its handler saw (system_calls.S). `others` is 31 if RBX, RBP and R12 to R14 were
+// as the caller had them.
+struct hostile_system_call {
+  uint64_t number, flags;
+  uint64_t count, rax, rcx, r11, stack, rsp, after, cs, inside, others;
+};
+void hostile_make_system_call(uint64_t call);
+uint64_t hostile_system_call_handler(void);
 void hostile_write_fs_base(uint64_t base);
 void hostile_write_gs_base(uint64_t base);
 void hostile_port_read(uint64_t port);
@@ -140,6 +148,7 @@ enum hostile_program {
   HOSTILE_SPARSE,      // argument: mailbox. Spreads one page until its quota is used up
   HOSTILE_DIRTY,       // argument: HOSTILE_END_*. Fills every register, then ends
   HOSTILE_DUMP,        // argument: mailbox. Writes every register there
+  HOSTILE_NUCLEUS,     // argument: HOSTILE_NUCLEUS_*. Makes SYSCALL fault in the nucleus, or before it
   HOSTILE_PROGRAMS
 };
 // Where it begins; 0 for a number that is none.
@@ -165,6 +174,14 @@ enum {
   HOSTILE_DOORBELL_PUSH, HOSTILE_DOORBELL_SAVE,
   HOSTILE_DOORBELL_CASES
 };
+enum {
+  HOSTILE_NUCLEUS_NO_TABLE,          // protection where there is no page table
+  HOSTILE_NUCLEUS_STACK_OF_RING_0,   // a return to ring 3 with a stack segment of ring 0
+  HOSTILE_NUCLEUS_ABSENT_STACK,      // or with an absent one
+  HOSTILE_NUCLEUS_WINDOW,            // protection of the window on the tables
+  HOSTILE_NUCLEUS_NO_ADDRESS, HOSTILE_NUCLEUS_END,  // of the last page of all, and of the user half
+  HOSTILE_NUCLEUS_CASES
+};
 // How a program that filled its registers ends.
 enum {
   HOSTILE_END_EXIT, HOSTILE_END_FAULT, HOSTILE_END_LOAD, HOSTILE_END_WIDE_STORE, HOSTILE_END_LOCKED,
@@ -185,6 +202,7 @@ struct hostile_registers {
 
 _Static_assert(sizeof(struct hostile_mailbox) == EXO_PAGE_SIZE, "a mailbox is a page");
 _Static_assert(offsetof(struct hostile_mailbox, area) == 512, "aligned for FXSAVE");
+_Static_assert(offsetof(struct hostile_system_call, others) == 88, "system_calls.S");
 _Static_assert(offsetof(struct exo_start, features) == 96, "registers.S");
 _Static_assert(offsetof(struct hostile_registers, mask) == 160, "registers.S");
 _Static_assert(offsetof(struct hostile_registers, fx) == 256, "registers.S");

@@ -42,9 +42,11 @@
       _ = try make(RingRequest(EXO_CALL_unmap.rawValue, address, pages))
     }
 
-    /// Changes what mapped pages allow, within the rights granted when they were mapped.
+    /// Changes what mapped pages allow, within the rights granted when they were mapped. Where the nucleus can do it,
+    /// nothing leaves the guest.
     /// - Throws: `invalid`, `notPermitted`, `noEntry` if a page is not mapped, `busy` if pinned.
     public static func protect(_ address: UInt64, pages: UInt64, rights: Rights) throws(ExocallError) {
+      if NucleusCalls.protect(address, pages: pages, rights: rights) { return }
       _ = try make(RingRequest(EXO_CALL_protect.rawValue, address, pages, rights.rawValue))
     }
   }

@@ -27,6 +27,13 @@ public struct PageTableEntry: Equatable, Sendable {
   public var isLarge: Bool { bits & 1 << 7 != 0 }
   /// Under a guarantee or one of the exokernel's own bindings.
   public var isPinned: Bool { bits & UInt64(EXO_PTE_PINNED) != 0 }
+  /// The same page with other rights.
+  func allowing(_ rights: Rights) -> PageTableEntry {
+    let fixed = bits & ~(1 << 63 | 3)
+    if rights.isEmpty { return PageTableEntry(bits: fixed | 1 << 63) }
+    return PageTableEntry(
+      bits: fixed | 1 | (rights.contains(.write) ? 2 : 0) | (rights.contains(.execute) ? 0 : 1 << 63))
+  }
   /// Where in physical memory it leads.
   public var physicalAddress: UInt64 { bits & 0x000f_ffff_ffff_f000 }
 }

@@ -73,6 +73,11 @@ struct MachineFindings {
     }
     let result = guest.run(trial, configuration)
     guard result.hasPassed else {
+      if guest.run(trial, configuration, isEmulated: true).hasPassed {
+        return Finding(
+          "direct gates", .degraded,
+          "every exception reaches its handler but #SS, #AC and #XM, which an emulated processor leaves out")
+      }
       return Finding(
         "direct gates", .missing, result.problems.joined(separator: "; "),
         advice: "guests run, but cannot handle exceptions; `exorun selftest faults` says which")
@@ -91,7 +96,7 @@ struct MachineFindings {
     case .misused(.systemCallInstruction):
       return Finding("SYSCALL", .ok, "enters ring 0 at the nucleus, which ends the environment")
     case .faulted(let report) where nucleus.contains(report.registers.rip) && report.registers.cs & 3 == 3:
-      return Finding("SYSCALL", .ok, "stays at ring 3, which cannot run the nucleus it jumps to")
+      return Finding("SYSCALL", .ok, "leads to ring 3, where it faults until a handler is bound")
     case .faulted(let report) where report.vector == ExceptionVector(6):
       return Finding("SYSCALL", .ok, "is an invalid instruction")
     default: return Finding("SYSCALL", .degraded, "ended with \(outcome.summary)")

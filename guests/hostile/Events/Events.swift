@@ -41,7 +41,7 @@ extension Attack {
       // What was taken, told wrongly: believed only where it can be true.
       for lie: UInt32 in [1000, .max, 0x8000_0000, 127, 3] {
         let before = hostile_read32(exo_kit_events)
-        hostile_write32(exo_kit_trap + 4, lie)
+        hostile_write32(exo_kit_trap + UInt64(EXO_CONTROL_OFFSET) + 4, lie)
         expect(fireTimer(after: before), "after \(lie) the timer's event is lost")
         expect(hostile_read32(exo_kit_events) == before + 1, "after \(lie) the ring jumped")
       }
@@ -101,8 +101,8 @@ extension Attack {
     return true
   }
   private static func takeAll() {
-    hostile_write32(exo_kit_trap + 4, hostile_read32(exo_kit_events))
-    hostile_write32(exo_kit_trap, 0)
+    hostile_write32(exo_kit_trap + UInt64(EXO_CONTROL_OFFSET) + 4, hostile_read32(exo_kit_events))
+    hostile_write32(exo_kit_trap + UInt64(EXO_CONTROL_OFFSET), 0)
   }
 
   static var slices: Attack {

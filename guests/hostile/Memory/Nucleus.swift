@@ -15,12 +15,14 @@ extension Attack {
         }
       }
       for address: UInt64 in [
-        exo_nucleus_base - 8, exo_nucleus_base + 0x3000, 0xffff_ffff_8100_0000, .max - 7,
+        exo_nucleus_base - 8, exo_nucleus_scratch + 4096, exo_nucleus_tables, 0xffff_ffff_8100_0000, .max - 7,
       ] {
         expectFault(hostile_load, at: address, "load")
         expectFault(hostile_store, at: address, "store")
         expectFault(hostile_call, at: address, "call")
       }
+      // Where there is something, it is the trap page.
+      expectFault(hostile_call, at: exo_nucleus_scratch, "call")
       var numbers = Numbers(state: 0x1234_5678_9abc_def1)
       for _ in 0..<48 {
         let address = (numbers.next() | 0xffff_8000_0000_0000) & ~7

@@ -28,8 +28,9 @@ extension Attack {
     }
   }
 
-  /// SYSCALL is invalid (EFER.SCE is 0), or, where PVM does not heed that, a jump at ring 3 to the nucleus, whose page is
-  /// no environment's: a page fault there. SYSENTER finds no code segment. Neither may reach the host's kernel.
+  /// SYSCALL that nothing is bound to is a jump at ring 3 to the nucleus, whose page is no environment's: a page fault
+  /// there. Where the nucleus answers calls, a negative number comes back instead, to an invalid instruction. SYSENTER finds
+  /// no code segment. Neither may reach the host's kernel.
   static var systemCalls: Attack {
     Attack("system-calls", "SYSCALL and SYSENTER with hostile registers.") {
       catchExceptions()

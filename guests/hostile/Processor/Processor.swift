@@ -3,7 +3,7 @@ extension Attack {
   static var processor: [Attack] {
     [
       privileged, halt, ports, flags, segments, compatibility, interrupts, systemCalls, bases, doorbell,
-      doorbellLoad, dirtyProcessor,
+      doorbellLoad, dirtyProcessor, systemCallHandler, nucleusCalls,
     ]
   }
 }
