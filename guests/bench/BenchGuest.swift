@@ -12,6 +12,7 @@ import LibOS
       if Arguments.count > 1 { _ = Command.read() }
       return
     }
+    if Arguments.name == "count" { return Counts.run() }
     while let command = Command.read() {
       if let timing = run(command) { print("\(timing.ticks) \(timing.operations)") } else { print("-") }
     }

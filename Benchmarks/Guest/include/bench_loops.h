@@ -17,6 +17,22 @@ struct bench_exception {
 };
 /// The exception rows by index; null past the last.
 const struct bench_exception *_Nullable bench_exception_row(int index);
+/// What must be bound for a path that is counted.
+enum bench_count_kind { BENCH_COUNT_PLAIN, BENCH_COUNT_EXCEPTION, BENCH_COUNT_UPCALL, BENCH_COUNT_NUCLEUS };
+struct bench_counted {
+  const char *_Nonnull name;
+  uint32_t kind;     // enum bench_count_kind
+  uint32_t vector;   // of an exception
+  uint32_t flags;
+  uint64_t handler;
+  /// Runs the path eight times; each one's ticks go to `ticks`. `page` is a read-only page.
+  void (*_Nonnull run)(uint32_t *_Nonnull ticks, void *_Nonnull page);
+};
+/// The counted paths by index; null past the last.
+const struct bench_counted *_Nullable bench_counted_path(int index);
+/// The nucleus's protection of `page`, whose entry is `entry`, to `other` and back, eight times.
+void bench_count_protect(uint32_t *_Nonnull ticks, void *_Nonnull page, uint64_t entry, uint64_t other);
+
 /// Top of a stack for handlers, in pages of its own.
 uint64_t bench_handler_stack(void);
 

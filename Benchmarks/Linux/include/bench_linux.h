@@ -14,5 +14,9 @@ double bench_linux_run(struct bench_linux *_Nonnull linux_, const char *_Nonnull
 /// How the row is done, in one line; where several ways were tried, which of them was fastest. Null: no such row.
 /// The text stays valid until the next run of the same row.
 const char *_Nullable bench_linux_describe(struct bench_linux *_Nonnull linux_, const char *_Nonnull row);
+
+/// Runs a path eight times, for its instructions to be counted by a clock that counts them; each one's ticks go to
+/// `ticks`. 1; 0 past the last path; -errno.
+int bench_linux_count(int index, const char *_Nullable *_Nonnull name, uint32_t *_Nonnull ticks);
 void bench_linux_close(struct bench_linux *_Nullable linux_);
 #endif

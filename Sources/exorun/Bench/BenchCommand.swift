@@ -1,5 +1,6 @@
 import ArgumentParser
 import BenchKit
+import Exo
 import Glibc
 
 /// `exorun bench`: the exokernel measured as its paper did, with Linux beside it and the floor under it.
@@ -31,6 +32,8 @@ struct Bench: ParsableCommand {
   var list = false
   @Flag(help: "Take fewer and shorter samples.")
   var quick = false
+  @Flag(help: "Count instructions instead, where the clock counts them (`Scripts/amdv-count`).")
+  var count = false
 
   /// Most bytes of a result file that are read.
   private static let fileLimit = 16 << 20
@@ -50,6 +53,7 @@ struct Bench: ParsableCommand {
   }
 
   func run() throws {
+    if count { return StandardStreams.write(try InstructionCounts(Machine.Configuration()).text()) }
     let rows = BenchRow.all.filter { wanted in
       group.isEmpty && row.isEmpty || group.contains(wanted.group.rawValue) || row.contains(wanted.id)
     }
