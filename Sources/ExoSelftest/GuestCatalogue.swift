@@ -77,6 +77,18 @@ public enum GuestCatalogue {
       "Reads its page table and frame list; vectors, guarantees, regions.",
       [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
     BuiltInGuest(
+      "transfer", in: "GuestFamily",
+      "Calls from one environment into another by gates; stops, ends and abandons callers and callees.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
+    BuiltInGuest(
+      "pressure", in: "GuestFamily",
+      "Asks its children for frames: one gives, one gives half, one refuses, is repossessed and lives.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
+    BuiltInGuest(
+      "soak", in: "GuestFamily",
+      "Thirty environments do all of this at once and are killed at random, for SECONDS [SEED].",
+      []),
+    BuiltInGuest(
       "share", in: "GuestFamily",
       "One end of a share made by `exorun up`: write, read or look, and its name.",
       [Trial(ending: .exited(2), output: .exactly("share: write NAME, read NAME or look NAME\n"))]),

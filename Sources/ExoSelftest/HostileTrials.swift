@@ -30,6 +30,9 @@ extension Trial {
       attack("wait-for-ever", .timeLimit, timeLimit: .milliseconds(100)),
       attack("exit-pending", processors: 1),
       attack("exit-twice", processors: 1),
+      // Control transfer, where all are on one processor.
+      attack("stray-returns", processors: 1),
+      attack("cycles", processors: 1),
       // Quotas.
       attack("forest", limit: 32 << 20),
       shared("hog"),
@@ -45,7 +48,8 @@ extension Trial {
     "doorbell",
     "dirty-processor", "system-call-handler", "nucleus-calls",
     "exception-stacks", "exception-handlers", "small-stack", "pinned-stack", "stub-fault", "guarantees",
-    "events", "slices", "forged-handles", "stale-handles", "foreign-handles", "wrong-kinds", "more-rights",
+    "events", "slices", "gates", "stray-returns", "cycles", "call-races", "dead-gates", "forged-handles",
+    "stale-handles", "foreign-handles", "wrong-kinds", "more-rights",
     "environments",
     "regions",
     "buffers", "exit-pending", "exit-twice",

@@ -123,15 +123,27 @@ at EXO_NUCLEUS_PROBE_STUB
   rdtsc
   outb %al, $EXO_NUCLEUS_PORT
 
+// Protected control transfer: RAX holds the number of a connection * 16. The slot leads to the peer's address space, and
+// to the frame of this connection in the peer's own transfer page, which lies at the same address; a slot of no
+// connection leads back to the caller. What is left in RAX is the receiver's own root table.
+at EXO_NUCLEUS_TRANSFER_STUB
+  op and $((EXO_CONNECTIONS - 1) * EXO_TRANSFER_SLOT_SIZE), %eax
+  op mov (EXO_NUCLEUS_TRANSFER + 8)(%rax), %rsp
+  op mov EXO_NUCLEUS_TRANSFER(%rax), %rax
+  op mov %rax, %cr3
+  op iretq
+.set count_transfer, count
+
 exo_nucleus_finish:
 
 .balign 4
 .globl exo_nucleus_count_default, exo_nucleus_count_pf_address, exo_nucleus_count_upcall, exo_nucleus_count_protect
-.globl exo_nucleus_count_null, exo_nucleus_count_total
+.globl exo_nucleus_count_null, exo_nucleus_count_transfer, exo_nucleus_count_total
 exo_nucleus_count_default: .long count_default
 exo_nucleus_count_pf_address: .long count_pf_address
 exo_nucleus_count_upcall: .long count_upcall
 exo_nucleus_count_protect: .long count_protect
 exo_nucleus_count_null: .long count_null
+exo_nucleus_count_transfer: .long count_transfer
 exo_nucleus_count_total: .long total
 .section .note.GNU-stack, "", @progbits

@@ -124,7 +124,7 @@ import Testing
   }
 
   @Test func addresses() {
-    #expect(exo_nucleus_base == 0xffff_8000_0000_0000)
+    #expect(exo_nucleus_base == 0xffff_ffff_8000_0000)
     #expect(exo_nucleus_text == exo_nucleus_base)
     #expect(exo_nucleus_data == exo_nucleus_base + 0x1000)
     #expect(exo_nucleus_idt == exo_nucleus_base + 0x2000)
@@ -205,8 +205,8 @@ import Testing
     #expect(
       [
         EXO_EVENT_SLICE_END, EXO_EVENT_REVOCATION, EXO_EVENT_CHILD_ENDED, EXO_EVENT_MESSAGE, EXO_EVENT_TIMER,
-        EXO_EVENT_KINDS,
-      ] == [0, 1, 2, 3, 4, 5])
+        EXO_EVENT_GATE, EXO_EVENT_KINDS,
+      ] == [0, 1, 2, 3, 4, 5, 6])
     #expect([EXO_VECTOR_MAP, EXO_VECTOR_UNMAP, EXO_VECTOR_PROTECT] == [0, 1, 2])
   }
 

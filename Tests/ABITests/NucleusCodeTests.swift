@@ -13,6 +13,10 @@ import Testing
     case pushRAX, moveCR2ToRAX, exchangeRAXAtRSP
     case loadRSP(UInt64)
     case interruptReturn
+    case maskEAX(UInt32)
+    case loadRSPFrom(UInt32)
+    case loadRAXFrom(UInt32)
+    case moveRAXToCR3
     case readClock, moveEAXToESI, nop
     case padding
     // SYSCALL. Jumps are by their target's offset.
@@ -52,6 +56,13 @@ import Testing
       let value = (0..<8).reduce(UInt64(0)) { $0 | UInt64(code[at + 2 + $1]) << UInt64(8 * $1) }
       return (.loadRSP(value), 10)
     }
+    func word(_ offset: Int) -> UInt32 {
+      (0..<4).reduce(UInt32(0)) { $0 | UInt32(code[at + offset + $1]) << UInt32(8 * $1) }
+    }
+    if matches([0x25]) { return (.maskEAX(word(1)), 5) }
+    if matches([0x48, 0x8b, 0xa0]) { return (.loadRSPFrom(word(3)), 7) }
+    if matches([0x48, 0x8b, 0x80]) { return (.loadRAXFrom(word(3)), 7) }
+    if matches([0x0f, 0x22, 0xd8]) { return (.moveRAXToCR3, 3) }
     if matches([0x48, 0xcf]) { return (.interruptReturn, 2) }
     if matches([0x0f, 0x31]) { return (.readClock, 2) }
     if matches([0x89, 0xc6]) { return (.moveEAXToESI, 2) }
@@ -203,6 +214,20 @@ import Testing
     #expect(Self.instructions(at: EXO_NUCLEUS_NO_ENTRY_STUB) == [Self.end])
   }
 
+  /// The number is cut to a slot of the page before anything is read by it.
+  @Test func transferStub() {
+    let page = UInt32(truncatingIfNeeded: exo_nucleus_transfer)
+    #expect(exo_nucleus_transfer == UInt64(bitPattern: Int64(Int32(bitPattern: page))))
+    let mask = UInt32((EXO_CONNECTIONS - 1) * EXO_TRANSFER_SLOT_SIZE)
+    #expect(mask + 16 <= UInt32(EXO_TRANSFER_FRAMES))
+    let expected: [Instruction] = [
+      .maskEAX(mask), .loadRSPFrom(page + 8), .loadRAXFrom(page), .moveRAXToCR3, .interruptReturn,
+    ]
+    #expect(Self.instructions(at: EXO_NUCLEUS_TRANSFER_STUB) == expected)
+    // Aegis: 30 (SOSP 1995, section 5.5).
+    #expect(exo_nucleus_count_transfer == UInt32(expected.count))
+  }
+
   @Test func probeStub() {
     var expected: [Instruction] = [.readClock, .moveEAXToESI]
     expected += Array(repeating: .nop, count: 32)
@@ -231,6 +256,7 @@ import Testing
     let starts = [
       0, Self.stubs, Int(EXO_NUCLEUS_PF_ADDRESS_STUB), Int(EXO_NUCLEUS_NO_ENTRY_STUB),
       Int(EXO_NUCLEUS_SYSCALL_STUB), Int(EXO_NUCLEUS_PROBE_STUB),
+      Int(EXO_NUCLEUS_TRANSFER_STUB),
     ]
     #expect(starts == starts.sorted())
     #expect(EXO_NUCLEUS_STUB_SIZE == 16)

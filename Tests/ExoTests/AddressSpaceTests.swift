@@ -80,7 +80,7 @@ import Testing
     let root = fixture.space.root.address.value
     let user = fixture.memory.entry(at: PhysicalAddress(root))
     #expect(user.bits & 7 == 7)
-    let nucleus = fixture.memory.entry(at: PhysicalAddress(root + 256 * 8))
+    let nucleus = fixture.memory.entry(at: PhysicalAddress(root + 511 * 8))
     #expect(nucleus.bits & 7 == 1)
   }
 

@@ -96,7 +96,14 @@ import Testing
         && (first ?? 0) >= 0 && (first ?? 0) + count <= SliceVector.count
     case .slicesBind(_, let first, let count, _): return first >= 0 && 1...SliceVector.count ~= count
     case .systemCallBind(let handler): return handler.map { $0.value > 0 && $0.value < limit } ?? true
-    case .eventUnbind, .eventPost, .timerSet: return true
+    case .transferBind(let entry): return entry.map { $0.value < limit && $0.value != 0 } ?? true
+    case .gateDisconnect(let number), .gateSignal(let number):
+      return 0..<TransferPage.connections ~= number
+    case .revokeRequest(_, let kind, let amount, _):
+      return Revocation.isRevocable(kind) && 1...(1 << 32) ~= amount
+    case .predicateBind(_, let length, let page):
+      return 0...Rule.instructionLimit * 8 ~= length && (length == 0 || isMappable(page, 1))
+    case .gateCreate, .gateConnect, .gateDeadline, .eventUnbind, .eventPost, .timerSet: return true
     case .null, .exit, .frameFree, .clock, .capabilityRevoke, .capabilityDrop, .capabilityInspect,
       .capabilityNext, .environmentCreate, .environmentStop, .environmentResume, .environmentEnd,
       .environmentInspect, .environmentWait:

@@ -87,7 +87,16 @@ final class KernelModel {
   private func perform(_ call: Exocall, by id: EnvironmentID) throws(Refusal) -> Int64 {
     switch call {
     case .null, .clock, .exit, .consoleRead, .consoleWrite: return 0
-    case .environmentCreate(let quota):
+    case .predicateBind(let rule, let length, let page):
+      _ = try bench.kernel.bindPredicate(ruleAt: rule, length: length, page: page, in: id)
+      return 0
+    case .revokeRequest(let handle, let kind, let amount, let deadline):
+      let asked = try bench.kernel.environment(handle, needing: .control, in: id)
+      _ = try bench.kernel.ask(
+        asked, for: kind, amount, by: deadline, asker: .environment(id, tag: 1))
+      bench.kernel.repossess(asked, at: .max)
+      return 0
+    case .environmentCreate(let quota, _):
       guard living.count < Self.mostEnvironments else { throw .quota }
       let child = bench.kernel.newEnvironmentID()
       let handle = try bench.kernel.createChild(KernelBench.request(child, quota: quota), of: id)

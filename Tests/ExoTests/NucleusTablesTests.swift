@@ -56,7 +56,7 @@ import Testing
     let slot = Self.own.contains(vector.number) ? EXO_IST_DOUBLE_FAULT : EXO_IST_NUCLEUS
     #expect(found.stack == Int(slot), "\(vector)")
     #expect(found.type == 0xf && found.isPresent)
-    #expect(found.privilege == (vector == .breakpoint ? 3 : 0), "\(vector)")
+    #expect(found.privilege == ([.breakpoint, .overflow].contains(vector) ? 3 : 0), "\(vector)")
   }
 
   @Test func everyVectorStartsWithTheNucleus() {
@@ -74,7 +74,7 @@ import Testing
       #expect(found.stack == vector.stackSlot && found.stack != 0)
       #expect(found.stack != Int(EXO_IST_NUCLEUS) && found.stack != Int(EXO_IST_DOUBLE_FAULT))
       #expect(found.type == 0xf && found.isPresent)
-      #expect(found.privilege == (vector == .breakpoint ? 3 : 0))
+      #expect(found.privilege == ([.breakpoint, .overflow].contains(vector) ? 3 : 0))
     }
     // Its neighbours are as they were.
     for vector in Self.vectors where !vector.isBindable { expectUnbound(vector) }
@@ -232,7 +232,10 @@ import Testing
   private func check(_ shell: Shell, _ kernel: borrowing Kernel) {
     let (leaves, window) = Self.leaves(of: shell.space, in: kernel.memory)
     let supervisor = leaves.filter { !$0.isUser }
-    #expect(Set(supervisor.map(\.address)) == [exo_nucleus_text, exo_nucleus_data, exo_nucleus_idt])
+    #expect(
+      Set(supervisor.map(\.address)) == [
+        exo_nucleus_text, exo_nucleus_data, exo_nucleus_idt, exo_nucleus_transfer,
+      ])
     for leaf in supervisor {
       #expect(!leaf.isWritable, "\(hexadecimal(leaf.address)) is writable")
       #expect(leaf.isExecutable == (leaf.address == exo_nucleus_text))
@@ -278,7 +281,7 @@ import Testing
     let before = kernel.frames.freeCount
     let shell = try kernel.takeShell()
     check(shell, kernel)
-    #expect(before - kernel.frames.freeCount == shell.space.tables.count + 8)
+    #expect(before - kernel.frames.freeCount == shell.space.tables.count + 9)
     #expect(before - kernel.frames.freeCount <= Shell.framesNeeded)
   }
 

@@ -17,7 +17,8 @@ import Testing
     let output = Mutex<[UInt8]>([])
     let environment = try machine.launch(
       image, arguments: [name, part],
-      console: Console(output: .handler { bytes in output.withLock { $0 += bytes } }), timeLimit: .seconds(90)
+      console: Console(output: .handler { bytes in output.withLock { $0 += bytes } }),
+      timeLimit: .seconds(300)
     )
     let outcome = environment.waitForOutcome()
     let text = output.withLock { String(decoding: $0, as: UTF8.self) }

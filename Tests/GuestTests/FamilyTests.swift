@@ -30,6 +30,16 @@ import Testing
     #expect(output.contains("ok  "), "\(output)")
   }
 
+  @Test(arguments: ["gives", "half", "refuses", "unused", "slices"], [1, 2])
+  func pressure(part: String, processors: Int) throws {
+    try expectKept("pressure", part, processors: processors)
+  }
+
+  @Test(arguments: ["calls", "refusals", "timeout", "orphan", "ended", "signals", "predicate"], [1, 2])
+  func transfer(part: String, processors: Int) throws {
+    try expectKept("transfer", part, processors: processors)
+  }
+
   @Test(
     arguments: [
       "computes", "together", "faults", "stops", "killed", "shares", "revokes", "grandchild", "quotas",

@@ -34,6 +34,17 @@ import LibOS
     case "dirty": AppelLi.dirty(command)
     case "appel1": AppelLi.one(command)
     case "appel2": AppelLi.two(command)
+    case "pct_same_core_sync": Transfers.oneWay(command)
+    case "pct_same_core_async": Yields.sending(command)
+    case "yield_to": Yields.only(command)
+    case "slice_error": Shares.slices(command)
+    case "revoke_1": Shares.revocation(command, frames: 1)
+    case "revoke_1000": Shares.revocation(command, frames: 1000)
+    case "lrpc": Transfers.call(command)
+    case "tlrpc": Transfers.callTrusting(command)
+    case "pct_cross_core": Lines.roundTrip(command)
+    case "shm_latency", "event_polled": Lines.oneWay(command)
+    case "event_injected": Injection.run(command)
     default: command.row.hasSuffix("_inverted") ? Inverted.run(command) : ExceptionRows.run(command)
     }
   }

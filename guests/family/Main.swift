@@ -7,9 +7,13 @@ import LibOS
     switch Arguments.name {
     case "family": family()
     case "expose": expose()
+    case "transfer": transfer()
+    case "pressure": pressure()
+    case "soak": soak()
     case "share": share()
     default:
-      print("\(Arguments.name): not one of this image's guests: family, expose, share")
+      print(
+        "\(Arguments.name): not one of this image's guests: family, expose, transfer, pressure, soak, share")
       exit(127)
     }
   }

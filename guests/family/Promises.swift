@@ -1,4 +1,3 @@
-import GuestRuntime
 import LibOS
 
 /// What a guest was promised, a line for each, and whether all of it was kept.
@@ -39,14 +38,4 @@ enum Promises {
     print("\(name): \(kept) promises kept, \(broken) broken")
     exit(broken == 0 ? 0 : 1)
   }
-}
-
-/// Waits, running, for something that another environment does; false after ten seconds.
-func eventually(_ condition: () -> Bool) -> Bool {
-  let limit = Clock.now + 10_000_000_000
-  while !condition() {
-    if Clock.now > limit { return false }
-    for _ in 0..<100 { exo_pause() }
-  }
-  return true
 }

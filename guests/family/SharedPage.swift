@@ -1,3 +1,4 @@
+import GuestRuntime
 import LibOS
 import Synchronization
 
@@ -30,7 +31,7 @@ struct SharedPage {
     return SharedPage(frame: frame, words: SharedWords(address: address))
   }
 
-  func give(to child: Child, _ rights: Rights) throws(ExocallError) {
+  func give(to child: LibOS.Child, _ rights: Rights) throws(ExocallError) {
     try child.environment.map(frame, at: words.address, pages: 1, rights)
   }
 
@@ -38,4 +39,14 @@ struct SharedPage {
     try Exocall.unmap(words.address, pages: 1)
     try frame.drop()
   }
+}
+
+/// Waits, running, for something that another environment does; false after ten seconds.
+func eventually(_ condition: () -> Bool) -> Bool {
+  let limit = Clock.now + 10_000_000_000
+  while !condition() {
+    if Clock.now > limit { return false }
+    for _ in 0..<100 { exo_pause() }
+  }
+  return true
 }

@@ -1,6 +1,6 @@
 /// What one environment may consume, and where it went.
 struct QuotaAccount: Sendable {
-  let limit: Quota
+  fileprivate(set) var limit: Quota
   fileprivate(set) var used = Quota()
   /// Given away to children, until they end.
   fileprivate(set) var delegated = Quota()
@@ -85,6 +85,13 @@ struct QuotaLedger {
     let used = accounts.values[place].used[kind]
     guard amount <= used else { throw .notCharged(environment, kind, released: amount, used: used) }
     accounts.values[place].used[kind] -= amount
+  }
+
+  /// Takes part of what an account has left, for good: it is its parent's again.
+  mutating func shrink(_ environment: EnvironmentID, by amount: UInt64, _ kind: QuotaKind) {
+    guard let account = accounts[environment], amount <= account.available(kind) else { return }
+    accounts[environment]?.limit[kind] -= amount
+    if let parent = account.parent { accounts[parent]?.delegated[kind] -= amount }
   }
 
   private mutating func adopt(_ child: EnvironmentID, _ limit: Quota, by parent: EnvironmentID) {

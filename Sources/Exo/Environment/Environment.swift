@@ -16,6 +16,7 @@ public final class Environment: Sendable {
   let root: PhysicalAddress
   let start: Frame
   let trap: Frame
+  let transfer: TransferPage
   let latch: ExecutionLatch
   let timeLimit: Duration?
   private let limitEnds = Atomic<UInt64>(.max)
@@ -35,8 +36,22 @@ public final class Environment: Sendable {
   let eventBinding = Mutex<EventBinding?>(nil)
   let deliveryDue = Atomic<Bool>(false)
   let eventsPosted = Atomic<UInt64>(0)
+  /// Its wakeup predicate, and whether it was found to hold while it slept.
+  let predicate = Mutex<Predicate?>(nil)
+  let hasPredicate = Atomic<Bool>(false)
+  let predicateMet = Atomic<Bool>(false)
+  /// Whether the service looks at its ring; not while it sleeps.
+  let isPolled = Atomic<Bool>(true)
   /// Monotonic nanoseconds at which its timer goes off, `UInt64.max` for never.
   let timer = Atomic<UInt64>(.max)
+  /// Monotonic nanoseconds at which a call of its own through a gate is given up, `UInt64.max` for never; and whether
+  /// that time has passed (`Transfer`).
+  let callDeadline = Atomic<UInt64>(.max)
+  let callTimedOut = Atomic<Bool>(false)
+  /// Monotonic nanoseconds at which what it was asked to give back is taken (`Revocation`).
+  let revocationDeadline = Atomic<UInt64>(.max)
+  /// Whether others are told when it sleeps and wakes.
+  let hasPeers = Atomic<Bool>(false)
   /// Where SYSCALL enters it, 0 for nowhere, and whether its vCPU has yet to be told.
   private let systemCall = Atomic<UInt64>(0)
   let systemCallDue = Atomic<Bool>(false)
@@ -56,6 +71,9 @@ public final class Environment: Sendable {
       } else if systemCallHandler == nil {
         throw .absent
       }
+      // Where SYSCALL leads is the virtual processor's affair, and that may be a visitor's.
+      guard handler == nil || domain.entry == nil else { throw .busy }
+      kernel.domains[id]?.hasSystemCall = handler != nil
       kernel.mechanisms.bindSystemCall(handler, in: domain.shell.tables, kernel.memory)
       systemCall.store(handler?.value ?? 0, ordering: .sequentiallyConsistent)
     }
@@ -113,6 +131,7 @@ public final class Environment: Sendable {
     root = shell.space.root.address
     start = shell.start
     trap = shell.trap
+    transfer = shell.transfer
     ring = Mutex(
       unsafe ExocallRing(
         submissions: machine.memory.page(shell.submission),

@@ -4,8 +4,8 @@ import ExoABI
 extension Environment {
   func carryOutOnEnvironment(_ call: Exocall, tag: UInt64) throws(Refusal) -> Completion? {
     switch call {
-    case .environmentCreate(let quota):
-      let (handle, child) = try machine.create(by: self, quota)
+    case .environmentCreate(let quota, let processor):
+      let (handle, child) = try machine.create(by: self, quota, on: processor)
       return Completion(
         tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(child.id.number), 0))
     case .eventPost(let handle, let value):
@@ -20,6 +20,16 @@ extension Environment {
       // Its vCPU belongs to one thread.
       guard runner.processor.number == number else { throw .invalid }
       runner.processor.bindSlices(slots, to: runner.id)
+    case .revokeRequest(let handle, let kind, let amount, let deadline):
+      let asked = try target(handle, needing: .control)
+      let atOnce = try machine.withKernel { (kernel) throws(Refusal) in
+        try kernel.ask(asked.id, for: kind, amount, by: deadline, asker: .environment(id, tag: tag))
+      }
+      guard let atOnce else {
+        asked.watchRevocation(until: deadline)
+        return nil
+      }
+      return Completion(tag: tag, result: Int64(atOnce), values: (atOnce, 0))
     case .environmentStart(let handle, let entryPoint):
       let child = try target(handle, needing: .control)
       guard child.processor.begin(child, at: entryPoint) else { throw .busy }
@@ -27,9 +37,12 @@ extension Environment {
     case .environmentStop(let handle):
       let child = try target(handle, needing: .control)
       guard child !== self, child.processor.halt(child) else { throw .busy }
+      // It is out of guest mode, and nobody comes in.
+      machine.withKernel { $0.hold(gatesOf: child.id, true) }
     case .environmentResume(let handle):
       let child = try target(handle, needing: .control)
       guard child.processor.begin(child, at: nil) else { throw .busy }
+      machine.withKernel { $0.hold(gatesOf: child.id, false) }
     case .environmentEnd(let handle, let status):
       try target(handle, needing: .control).requestEnd(.killed(status: status))
     case .environmentInspect(let handle):

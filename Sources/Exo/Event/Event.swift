@@ -13,6 +13,8 @@ struct Event: Hashable, Sendable {
     case message = 3
     /// The time that it set has come.
     case timer = 4
+    /// A connection was made, signalled or closed.
+    case gate = 5
   }
   var kind: Kind
   var data: UInt32 = 0
@@ -54,6 +56,12 @@ struct EventQueue: Sendable {
   mutating func hasPending(in memory: PhysicalMemory) -> Bool {
     believe(memory.load32(controlWord(4)))
     return posted != consumed
+  }
+  /// How many.
+  mutating func pending(in memory: PhysicalMemory) -> UInt32 {
+    guard !isClosed else { return 0 }
+    believe(memory.load32(controlWord(4)))
+    return posted &- consumed
   }
   /// Whether it has its soft mask set: no handler is entered then.
   func isMasked(in memory: PhysicalMemory) -> Bool { memory.load32(controlWord(0)) != 0 }

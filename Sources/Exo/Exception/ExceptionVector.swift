@@ -8,6 +8,8 @@ public struct ExceptionVector: Hashable, Comparable, Sendable, CustomStringConve
   static let debug = ExceptionVector(1)
   static let nonMaskable = ExceptionVector(2)
   static let breakpoint = ExceptionVector(3)
+  /// Raised by `int $4` alone in 64-bit mode: control transfer is through it.
+  static let overflow = ExceptionVector(4)
   static let doubleFault = ExceptionVector(8)
   static let pageFault = ExceptionVector(14)
   static let machineCheck = ExceptionVector(18)

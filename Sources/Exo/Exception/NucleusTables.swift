@@ -73,6 +73,13 @@ struct NucleusTables: Sendable {
       selector: EXO_NUCLEUS_CS, stack: ExceptionVector.pageFault.stackSlot, in: memory)
   }
 
+  /// #OF, which `int $4` raises, enters the nucleus's stub for control transfer.
+  func bindTransfer(in memory: PhysicalMemory) {
+    setGate(
+      .overflow, target: UInt64(exo_nucleus_text) + UInt64(EXO_NUCLEUS_TRANSFER_STUB),
+      selector: EXO_NUCLEUS_CS, stack: Int(EXO_IST_NUCLEUS), in: memory)
+  }
+
   /// A trap gate (an interrupt gate would clear IF, which ring 3 cannot set again).
   ///
   /// A gate is two words: a vCPU that read one before and one after would enter ring 0 at an address the environment
@@ -80,7 +87,8 @@ struct NucleusTables: Sendable {
   private func setGate(
     _ vector: ExceptionVector, target: UInt64, selector: Int32, stack: Int, in memory: PhysicalMemory
   ) {
-    let privilege: UInt64 = vector == .breakpoint ? 3 : 0
+    // What instructions of ring 3 raise on purpose.
+    let privilege: UInt64 = vector == .breakpoint || vector == .overflow ? 3 : 0
     let low =
       target & 0xffff | UInt64(selector) << 16 | UInt64(stack) << 32 | 0x8f << 40 | privilege << 45
       | (target >> 16 & 0xffff) << 48

@@ -45,7 +45,7 @@ enum Exocall: Hashable, Sendable {
   case capabilityDrop(CapabilityHandle)
   case capabilityInspect(CapabilityHandle)
   case capabilityNext(CapabilityHandle)
-  case environmentCreate(Quota)
+  case environmentCreate(Quota, processor: Int? = nil)
   case environmentMap(
     CapabilityHandle, capability: CapabilityHandle, offset: Int, address: GuestAddress, pages: Int,
     rights: Rights)
@@ -68,6 +68,14 @@ enum Exocall: Hashable, Sendable {
   case eventPost(CapabilityHandle, value: UInt64)
   case timerSet(UInt64)
   case slicesAllocate(processor: Int, first: Int?, count: Int)
+  case transferBind(GuestAddress?)
+  case gateCreate
+  case gateConnect(CapabilityHandle)
+  case gateDisconnect(Int)
+  case gateSignal(Int)
+  case gateDeadline(UInt64)
+  case predicateBind(rule: GuestAddress, length: Int, page: GuestAddress)
+  case revokeRequest(CapabilityHandle, kind: Resource.Kind, amount: UInt64, deadline: UInt64)
   case slicesBind(CapabilityHandle, first: Int, count: Int, environment: CapabilityHandle)
 
   case systemCallBind(handler: GuestAddress?)
@@ -132,8 +140,9 @@ enum Exocall: Hashable, Sendable {
     case EXO_CALL_capability_inspect.rawValue: self = .capabilityInspect(CapabilityHandle(rawValue: a))
     case EXO_CALL_capability_next.rawValue: self = .capabilityNext(CapabilityHandle(rawValue: a))
     case EXO_CALL_environment_create.rawValue:
+      guard e <= 1024 else { throw .invalid }
       self = .environmentCreate(
-        Quota(frames: a, capabilities: b, bindings: c, withRingsFor: d))
+        Quota(frames: a, capabilities: b, bindings: c, withRingsFor: d), processor: e == 0 ? nil : Int(e) - 1)
     case EXO_CALL_environment_map.rawValue:
       let pages = d >> 32
       self = .environmentMap(
@@ -194,8 +203,32 @@ enum Exocall: Hashable, Sendable {
     case EXO_CALL_system_call_bind.rawValue:
       guard a < UInt64(EXO_USER_LIMIT) else { throw .badAddress }
       self = .systemCallBind(handler: a == 0 ? nil : GuestAddress(a))
+    case EXO_CALL_transfer_bind.rawValue:
+      guard a < UInt64(EXO_USER_LIMIT) else { throw .badAddress }
+      self = .transferBind(a == 0 ? nil : GuestAddress(a))
+    case EXO_CALL_gate_create.rawValue: self = .gateCreate
+    case EXO_CALL_gate_connect.rawValue: self = .gateConnect(CapabilityHandle(rawValue: a))
+    case EXO_CALL_gate_disconnect.rawValue: self = .gateDisconnect(try Self.connection(a))
+    case EXO_CALL_gate_signal.rawValue: self = .gateSignal(try Self.connection(a))
+    case EXO_CALL_gate_deadline.rawValue: self = .gateDeadline(a)
+    case EXO_CALL_revoke_request.rawValue:
+      guard let kind = UInt32(exactly: b).flatMap({ Resource.Kind(rawValue: $0) }),
+        Revocation.isRevocable(kind),
+        c > 0, c <= 1 << 32
+      else { throw .invalid }
+      self = .revokeRequest(CapabilityHandle(rawValue: a), kind: kind, amount: c, deadline: d)
+    case EXO_CALL_predicate_bind.rawValue:
+      guard b <= UInt64(Rule.instructionLimit * 8) else { throw .invalid }
+      self = .predicateBind(
+        rule: GuestAddress(a), length: Int(b), page: b == 0 ? GuestAddress(0) : try Self.mappable(c, pages: 1)
+      )
     default: throw .noSuchCall
     }
+  }
+
+  private static func connection(_ raw: UInt64) throws(Refusal) -> Int {
+    guard raw < UInt64(TransferPage.connections) else { throw .absent }
+    return Int(raw)
   }
 
   /// A handler in the user half, and a push range wholly in it and outside the kit.

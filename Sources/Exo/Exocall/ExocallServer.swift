@@ -105,7 +105,19 @@ extension Environment {
       setTimer(time)
       machine.service.notify()
       return Completion(tag: tag, result: 0)
-    case .eventPost, .slicesBind, .environmentCreate, .environmentStart, .environmentStop, .environmentResume,
+    case .predicateBind(let rule, let length, let page):
+      // Nobody looks at the old page once its guarantee goes.
+      if length == 0 { setPredicate(nil) }
+      let bound = try machine.withKernel { (kernel) throws(Refusal) in
+        try kernel.bindPredicate(ruleAt: rule, length: length, page: page, in: id)
+      }
+      setPredicate(bound)
+      return Completion(tag: tag, result: 0)
+    case .gateDeadline(let time):
+      setCallDeadline(time)
+      return Completion(tag: tag, result: 0)
+    case .eventPost, .slicesBind, .revokeRequest, .environmentCreate, .environmentStart, .environmentStop,
+      .environmentResume,
       .environmentEnd,
       .environmentInspect, .environmentWait:
       return try carryOutOnEnvironment(call, tag: tag)
@@ -200,6 +212,21 @@ extension Kernel {
     case .exceptionBind(let vector, let handler, let stackTop, let withAddress):
       try bindException(
         vector, handler: handler, stackTop: stackTop, withAddress: withAddress, in: id)
+    case .transferBind(let entry): try bindEntry(entry, in: id)
+    case .gateCreate:
+      let (handle, number) = try createGate(in: id)
+      return Completion(tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(number), 0))
+    case .gateConnect(let handle):
+      let (number, isLocal) = try connect(handle, in: id)
+      return Completion(tag: tag, result: Int64(number), values: (isLocal ? 1 : 0, 0))
+    case .gateDisconnect(let number): try disconnect(number, in: id)
+    case .gateSignal(let number):
+      let peer = try peer(number, of: id)
+      signals.append(
+        (
+          peer.environment,
+          Event(kind: .gate, data: UInt32(peer.number), value: UInt64(EXO_GATE_SIGNALLED))
+        ))
     case .exceptionUnbind(let vector): try unbindException(vector, in: id)
     default: throw .noSuchCall
     }

@@ -11,6 +11,11 @@ final class ServiceThread: Sendable {
   let polls: Bool
   private let served = Mutex(Served())
   private let version = Atomic<UInt64>(0)
+  /// Environments that have woken and whose rings are to be polled again.
+  private let woken = Mutex<[Environment]>([])
+  private let hasWoken = Atomic<Bool>(false)
+  private let answers = Mutex<[(Environment, Completion)]>([])
+  private let hasAnswers = Atomic<Bool>(false)
   /// What the status lines of all environments that do not sleep say. Held while they are written, so that none is
   /// told an old mode after a new one.
   private let mode: Mutex<Int32>
@@ -29,6 +34,10 @@ final class ServiceThread: Sendable {
   /// How long it polls after the last work: some times what a sleep and its wake-up cost together, for an environment that
   /// touches a hundred pages between two calls takes longer than that.
   static let idleWindow: UInt64 = 500_000
+  /// How many nanoseconds pass, for each environment, between two looks at the clocks of all.
+  static let clockShare: UInt64 = 500
+  /// How long it sleeps at most while somebody sleeps until a condition holds.
+  static let predicateInterval: UInt64 = 500_000
   /// How long it waits for an environment that was asked to end before it asks again.
   static let patience: UInt64 = 1_000_000
 
@@ -95,6 +104,22 @@ final class ServiceThread: Sendable {
     body?()
   }
 
+  /// Has the answer to an environment's request given on this thread: whoever found it may hold that environment's ring.
+  func answerLater(_ environment: Environment, _ completion: Completion) {
+    answers.withLock { $0.append((environment, completion)) }
+    hasAnswers.store(true, ordering: .releasing)
+    notify()
+  }
+  private func sendAnswers() {
+    guard hasAnswers.load(ordering: .acquiring) else { return }
+    hasAnswers.store(false, ordering: .releasing)
+    let ready = answers.withLock { answers in
+      defer { answers = [] }
+      return answers
+    }
+    for (environment, completion) in ready { environment.postLater(completion) }
+  }
+
   // --- the loop
 
   private func run(_ hardware: Hardware) {
@@ -102,30 +127,43 @@ final class ServiceThread: Sendable {
     var doorbellDue = polls ? ckvm_monotonic() &+ Self.doorbellDelay : .max
     var seen: UInt64 = .max
     var environments: [Environment] = []
+    var polled: [Environment] = []
     var quiet: [UInt64] = []
+    var clocksDue: UInt64 = 0
     var lastWork = ckvm_monotonic()
     var rounds: UInt32 = 0
     while true {
+      sendAnswers()
       let now = version.load(ordering: .acquiring)
       if now != seen {
         seen = now
         let (current, isStopping) = served.withLock { ($0.environments, $0.isStopping) }
         if isStopping { return }
         environments = current
+        // All of them: who sleeps is found out at the first look.
+        _ = woken.withLock { woken in woken.removeAll() }
+        for environment in current { environment.isPolled.store(true, ordering: .sequentiallyConsistent) }
+        polled = current
         quiet = Array(repeating: 0, count: current.count)
         lastWork = ckvm_monotonic()
       }
       var worked = false
-      if polls { worked = serve(environments, &quiet) }
-      for environment in environments where environment.consolePending.load(ordering: .relaxed) {
-        environment.advanceConsole()
+      if polls {
+        takeWoken(&polled, &quiet)
+        worked = serve(&polled, &quiet)
       }
       rounds &+= 1
       if worked { lastWork = ckvm_monotonic() }
       // Also while there is work, or an environment that always has some would outlive its time limit.
       if !polls || rounds % 64 == 0 {
         let time = ckvm_monotonic()
-        seeToClocks(environments, at: time)
+        if time >= clocksDue || !polls {
+          seeToClocks(environments, at: time)
+          clocksDue = time &+ UInt64(environments.count) * Self.clockShare
+        }
+        for environment in environments where environment.consolePending.load(ordering: .relaxed) {
+          environment.advanceConsole()
+        }
         runErrand(at: time)
         if !worked, !polls || time &- lastWork > Self.idleWindow {
           if time >= doorbellDue { (hasDoorbell, doorbellDue) = (bindDoorbell(hardware), .max) }
@@ -141,17 +179,51 @@ final class ServiceThread: Sendable {
 
   /// Serves every ring once; returns whether there was anything. One that sleeps can submit nothing: after a look that
   /// found nothing it is passed over for as long as it sleeps the same sleep, whose number `quiet` holds.
-  private func serve(_ environments: [Environment], _ quiet: inout [UInt64]) -> Bool {
+  private func serve(_ environments: inout [Environment], _ quiet: inout [UInt64]) -> Bool {
     var worked = false
-    for (index, environment) in environments.enumerated() {
+    var index = 0
+    while index < environments.count {
+      let environment = environments[index]
       let sleeps = environment.isWaiting.load(ordering: .acquiring)
       let sleep = environment.sleepNumber.load(ordering: .acquiring)
-      if sleeps, quiet[index] == sleep { continue }
+      if sleeps, quiet[index] == sleep, forget(environment) {
+        environments.swapAt(index, environments.count - 1)
+        environments.removeLast()
+        quiet.swapAt(index, quiet.count - 1)
+        quiet.removeLast()
+        continue
+      }
       let served = environment.serveRing()
       quiet[index] = sleeps && !served ? sleep : 0
       if served { worked = true }
+      index += 1
     }
     return worked
+  }
+
+  /// Passes over an environment from now on, unless it has just woken.
+  private func forget(_ environment: Environment) -> Bool {
+    environment.isPolled.store(false, ordering: .sequentiallyConsistent)
+    guard !environment.isWaiting.load(ordering: .sequentiallyConsistent) else { return true }
+    // Whoever sets it first sees to it.
+    return environment.isPolled.exchange(true, ordering: .sequentiallyConsistent)
+  }
+
+  /// Has its ring polled again. Called before it enters guest mode.
+  func poll(_ environment: Environment) {
+    guard polls, !environment.isPolled.exchange(true, ordering: .sequentiallyConsistent) else { return }
+    woken.withLock { $0.append(environment) }
+    hasWoken.store(true, ordering: .releasing)
+  }
+  private func takeWoken(_ polled: inout [Environment], _ quiet: inout [UInt64]) {
+    guard hasWoken.load(ordering: .acquiring) else { return }
+    hasWoken.store(false, ordering: .releasing)
+    let back = woken.withLock { woken in
+      defer { woken = [] }
+      return woken
+    }
+    polled += back
+    quiet += Array(repeating: 0, count: back.count)
   }
 
   private func announce(_ new: Int32, to environments: [Environment]) {
@@ -168,6 +240,9 @@ final class ServiceThread: Sendable {
     for environment in environments {
       if environment.deadline <= time { environment.requestEnd(.timeLimit(environment.timeLimit ?? .zero)) }
       environment.fireTimer(at: time)
+      environment.giveUpCall(at: time)
+      environment.enforceRevocation(at: time)
+      environment.wakeIfPredicateHolds(at: time)
       // Asked to end and still here: whoever asked may have kicked too early.
       if environment.endRequested.load(ordering: .relaxed) { environment.latch.kick() }
     }
@@ -188,8 +263,9 @@ final class ServiceThread: Sendable {
     }
     defer { if polls { announce(EXO_SERVICE_POLLED, to: environments) } }
     if polls {
-      var quiet = Array(repeating: UInt64(0), count: environments.count)
-      if serve(environments, &quiet) { return }
+      var polled = environments.filter { $0.isPolled.load(ordering: .relaxed) }
+      var quiet = [UInt64](repeating: 0, count: polled.count)
+      if hasWoken.load(ordering: .acquiring) || serve(&polled, &quiet) { return }
     }
     var waits = [
       pollfd(fd: control.number, events: Int16(POLLIN), revents: 0),
@@ -201,7 +277,11 @@ final class ServiceThread: Sendable {
     for environment in environments {
       deadline = min(
         deadline, environment.endRequested.load(ordering: .relaxed) ? soon : environment.deadline,
-        environment.timer.load(ordering: .relaxed))
+        environment.timer.load(ordering: .relaxed), environment.callDeadline.load(ordering: .relaxed),
+        environment.revocationDeadline.load(ordering: .relaxed))
+      if environment.hasPredicate.load(ordering: .relaxed), environment.isWaiting.load(ordering: .relaxed) {
+        deadline = min(deadline, now &+ Self.predicateInterval)
+      }
       if environment.consolePending.load(ordering: .relaxed) {
         waits += environment.console.withLock { $0.interests }
       }

@@ -62,6 +62,15 @@ extension Kernel {
       regions[number] = nil
       releaseBindings(1, of: removed.environment)
     }
+    if case .gate(let number) = removed.authority.resource {
+      if removed.isRoot {
+        gates[number] = nil
+        closeConnections(to: number)
+        releaseBindings(1, of: removed.environment)
+      } else {
+        closeConnections(standingOn: removed.handle, in: removed.environment)
+      }
+    }
     guard case .frames(let run) = removed.authority.resource else { return }
     if removed.isRoot {
       retire(Frame(run.first), count: Int(run.count))

@@ -35,6 +35,7 @@ struct DomainRequest {
   let quota: Quota
   let features: UInt64
   let latch: ExecutionLatch
+  var processor = 0
 }
 
 extension Kernel {
@@ -51,7 +52,8 @@ extension Kernel {
     guard needed <= available else { throw outOfMemory() }
     let shell: Shell
     do { shell = try takeShell() } catch { throw outOfMemory() }
-    domains[request.id] = Domain(id: request.id, shell: shell, latch: request.latch)
+    domains[request.id] = Domain(
+      id: request.id, shell: shell, latch: request.latch, processor: request.processor)
     do {
       try capabilities.open(request.id, limit: request.quota)
       try charge(shell.frameCount, to: request.id)
@@ -104,7 +106,8 @@ extension Kernel {
     }
     do throws(Refusal) {
       let shell = try takeShell()
-      domains[request.id] = Domain(id: request.id, shell: shell, latch: request.latch)
+      domains[request.id] = Domain(
+        id: request.id, shell: shell, latch: request.latch, processor: request.processor)
       try charge(shell.frameCount, to: request.id)
       writeStartPage(request, shell: shell)
       let authority = Authority(.environment(request.id), Resource.Kind.environment.rights)
@@ -162,13 +165,17 @@ extension Kernel {
   /// this; its shell serves the next one.
   mutating func destroyDomain(_ id: EnvironmentID) {
     guard domains[id] != nil else { return }
+    let creator = capabilities.quotas.account(of: id)?.parent
     // Nobody reads the list of its frames any more: it is not kept up while they go one by one.
     domains[id]?.runs = []
+    endRevocation(of: id)
+    disconnectAll(of: id)
     releaseGuarantees(of: id)
     clearUserMappings(of: id)
     for removed in capabilities.removeAll(of: id) { breakBindings(of: removed) }
     releaseCharges(of: id)
     if let domain = domains.removeValue(forKey: id) { giveBack(domain.shell) }
+    if let creator { settleRevocation(of: creator) }
     reclaim()
   }
 

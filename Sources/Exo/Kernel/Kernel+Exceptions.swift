@@ -10,6 +10,8 @@ extension Kernel {
     in id: EnvironmentID
   ) throws(Refusal) {
     guard let domain = domains[id] else { throw .absent }
+    // An environment that takes part in control transfer has given #OF up for it.
+    guard vector != .overflow || domain.entry == nil else { throw .busy }
     let slot = vector.stackSlot
     var stack = domain.exceptionStacks[slot] ?? ExceptionStack(top: stackTop)
     guard stack.top == stackTop || stack.vectors.subtracting([vector]).isEmpty else { throw .busy }

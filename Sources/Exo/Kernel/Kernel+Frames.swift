@@ -84,6 +84,7 @@ extension Kernel {
   mutating func uncharge(_ count: Int, of id: EnvironmentID) {
     do { try capabilities.quotas.release(UInt64(count), .frames, of: id) } catch { return }
     addHeld(-count, to: id)
+    settleRevocation(of: id)
   }
   private mutating func addHeld(_ count: Int, to id: EnvironmentID) {
     if var domain = domains[id] {

@@ -84,11 +84,13 @@ extension Kernel {
     }
     let vectors = domain.exceptionStacks.values.reduce(0) { $0 + $1.vectors.count }
     releaseBindings(
-      vectors + domain.guarantees.count + (domain.eventBinding == nil ? 0 : 1), of: id)
+      vectors + domain.guarantees.count + (domain.eventBinding == nil ? 0 : 1)
+        + (domain.predicate == nil ? 0 : 1), of: id)
     domains[id]?.pinned = [:]
     domains[id]?.guarantees = []
     domains[id]?.exceptionStacks = [:]
     domains[id]?.eventBinding = nil
+    domains[id]?.predicate = nil
   }
 
   mutating func chargeBindings(_ count: Int, to id: EnvironmentID) throws(Refusal) {
@@ -98,5 +100,6 @@ extension Kernel {
     do { try capabilities.quotas.release(UInt64(count), .bindings, of: id) } catch {
       logFault("releasing bindings of \(id): \(error)")
     }
+    settleRevocation(of: id)
   }
 }

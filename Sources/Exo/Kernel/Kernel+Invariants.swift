@@ -16,12 +16,14 @@ extension Kernel {
         found[Int(frame.number)].append(mapping)
       }
       checkGates(of: domain, id, &wrong)
+      checkTransfer(of: domain, id, &wrong)
       checkAccount(of: domain, id, owning: owned[id] ?? 0, &wrong)
     }
     for shell in shells + surplus { checkTables(of: shell, belongingTo: nil, &wrong) { _, _ in } }
     checkInvertedMap(records, found, &wrong)
     checkPins(records, &wrong)
     checkSlices(&wrong)
+    checkConnections(&wrong)
     let living = Set(domains.keys)
     if living != Set(capabilities.environments) { wrong.append("environments and capability tables differ") }
     let published = memory.load(PhysicalAddress(machinePage.address.value + 8))
@@ -45,13 +47,14 @@ extension Kernel {
     add(machinePage, .nucleus)
     for shell in shells + surplus + domains.values.map(\.shell) {
       for frame in shell.space.tables { add(frame, .pageTable) }
-      for frame in [shell.tables.data, shell.tables.idt] { add(frame, .nucleus) }
+      for frame in [shell.tables.data, shell.tables.idt, shell.transfer.frame] { add(frame, .nucleus) }
       for page in shell.kitPages { add(page.frame, .kit) }
     }
     for resource in capabilities.roots.keys {
       guard case .frames(let run) = resource else { continue }
       for number in run.first..<run.end { add(Frame(number), .data) }
     }
+    for connection in connections.values { add(connection.lines, .kit) }
     for frame in retired { add(frame, .retiring) }
     return kinds
   }
@@ -106,7 +109,7 @@ extension Kernel {
   private func checkAccount(
     of domain: Domain, _ id: EnvironmentID, owning data: Int, _ wrong: inout [String]
   ) {
-    let owned = data + domain.shell.frameCount
+    let owned = data + domain.shell.frameCount + connections(madeBy: id)
     let charged = capabilities.quotas.account(of: id)?.used.frames
     let status = domain.shell.start.address.value + UInt64(EXO_STATUS_OFFSET)
     let published = memory.load(PhysicalAddress(status + 8))
@@ -146,6 +149,7 @@ extension Kernel {
       if let binding = domain.eventBinding {
         for page in ExceptionStack(top: binding.stackTop).pushed { wishes[page, default: 0] += 1 }
       }
+      if let predicate = domain.predicate { wishes[predicate.page, default: 0] += 1 }
       if wishes != domain.pinned { wrong.append("\(id): pinned are \(domain.pinned), should be \(wishes)") }
       for (page, count) in domain.pinned {
         let entry = domain.shell.space.entry(of: page, in: memory)
@@ -158,9 +162,13 @@ extension Kernel {
       let bound = domain.exceptionStacks.values.reduce(
         domain.guarantees.count + (domain.eventBinding == nil ? 0 : 1)
       ) { $0 + $1.vectors.count }
-      let owned = capabilities.roots.keys.count {
-        if case .region = $0 { capabilities.owner(of: $0) == id } else { false }
-      }
+      let owned =
+        capabilities.roots.keys.count {
+          switch $0 {
+          case .region, .gate: capabilities.owner(of: $0) == id
+          default: false
+          }
+        } + connections(madeBy: id) + (domain.entry == nil ? 0 : 1) + (domain.predicate == nil ? 0 : 1)
       let charged = capabilities.quotas.account(of: id)?.used.bindings
       if charged != UInt64(bound + owned) {
         wrong.append("\(id) has \(bound + owned) bindings and is charged for \(charged ?? 0)")
@@ -205,7 +213,7 @@ extension Kernel {
     let name = id.map { "\($0)" } ?? "idle shell \(shell.space.root)"
     var unseen = Set(shell.space.tables)
     unseen.remove(shell.space.root)
-    var fixed = fixedEntries(of: shell)
+    var fixed = fixedEntries(of: shell, id)
     // Where the nucleus has its scratch page, the links to it let ring 3 through.
     let opened: Set<UInt64> =
       mechanisms.kind == .native
@@ -274,7 +282,7 @@ extension Kernel {
   }
 
   /// The pages that every environment has, accessed and dirty bits aside.
-  private func fixedEntries(of shell: Shell) -> [UInt64: PageTableEntry] {
+  private func fixedEntries(of shell: Shell, _ id: EnvironmentID?) -> [UInt64: PageTableEntry] {
     var fixed: [UInt64: PageTableEntry] = [:]
     func kit(_ address: UInt64, _ physical: PhysicalAddress, isWritable: Bool) {
       fixed[address] = PageTableEntry(
@@ -289,9 +297,14 @@ extension Kernel {
     kit(exo_kit_doorbell, Self.doorbell, isWritable: true)
     kit(exo_kit_frames, shell.frameList.address, isWritable: false)
     kit(exo_kit_events, shell.events.address, isWritable: false)
+    let known: [Int: UInt32] = id.flatMap { domains[$0]?.connections } ?? [:]
+    for (number, key) in known {
+      guard let connection = connections[key] else { continue }
+      kit(exo_kit_lines + UInt64(number) << 12, connection.lines.address, isWritable: true)
+    }
     for (address, frame, isCode) in [
       (exo_nucleus_text, nucleusText, true), (exo_nucleus_data, shell.tables.data, false),
-      (exo_nucleus_idt, shell.tables.idt, false),
+      (exo_nucleus_idt, shell.tables.idt, false), (exo_nucleus_transfer, shell.transfer.frame, false),
     ] {
       fixed[address] = PageTableEntry(
         bits: frame.address.value | PageTableEntry.present | (isCode ? 0 : PageTableEntry.noExecute))

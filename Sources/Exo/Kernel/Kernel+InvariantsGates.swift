@@ -57,8 +57,8 @@ extension Kernel {
   /// Whether the gate is the environment's, and what is wrong with it.
   private func judge(_ gate: Gate, of vector: ExceptionVector, _ domain: Domain) -> (Bool, String?) {
     guard gate.stack != 0 else { return (false, "no stack of its own") }
-    // Present, a 64-bit trap gate; only #BP may be raised by an instruction.
-    guard gate.kind == (vector == .breakpoint ? 0xef : 0x8f), gate.reserved == 0 else {
+    // Present, a 64-bit trap gate; only #BP and #OF may be raised by an instruction.
+    guard gate.kind == (vector == .breakpoint || vector == .overflow ? 0xef : 0x8f), gate.reserved == 0 else {
       return (false, "type \(hexadecimal(gate.kind)), reserved bits \(hexadecimal(gate.reserved))")
     }
     let nucleus = exo_nucleus_text + UInt64(vector.number) * UInt64(EXO_NUCLEUS_STUB_SIZE)
@@ -66,6 +66,11 @@ extension Kernel {
     if gate.selector == EXO_NUCLEUS_CS, gate.target == nucleus {
       let stack = Int(isNuclear ? EXO_IST_DOUBLE_FAULT : EXO_IST_NUCLEUS)
       return (false, gate.stack == stack ? nil : "the nucleus's with stack \(gate.stack)")
+    }
+    if vector == .overflow, gate.target == exo_nucleus_text + UInt64(EXO_NUCLEUS_TRANSFER_STUB) {
+      let isSound =
+        domain.entry != nil && gate.selector == EXO_NUCLEUS_CS && gate.stack == Int(EXO_IST_NUCLEUS)
+      return (false, isSound ? nil : "transfer without an entry")
     }
     guard !isNuclear, vector.isBindable else { return (true, "an environment may not bind it") }
     guard gate.stack == vector.stackSlot else {

@@ -42,6 +42,7 @@ extension Kernel {
 
   /// The first capability to these slots is gone: they are free, and nobody runs in them.
   mutating func freeSlices(processor: UInt32, _ run: Run<UInt32>) {
+    if let owner = sliceOwners[Int(processor)][Int(run.first)] { creditSlices(Int(run.count), to: owner) }
     for slot in run.first..<run.end { sliceOwners[Int(processor)][Int(slot)] = nil }
     freedSlices.append((Int(processor), Int(run.first)..<Int(run.end)))
   }

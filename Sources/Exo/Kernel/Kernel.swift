@@ -81,6 +81,26 @@ struct Kernel: ~Copyable {
     return lastRegion
   }
 
+  /// Gates and connections, by number (`Transfer`).
+  var gates: [UInt32: Gate] = [:]
+  var connections: [UInt32: Connection] = [:]
+  private var lastGate: UInt32 = 0
+  private var lastConnection: UInt32 = 0
+  mutating func newGateNumber() -> UInt32 {
+    lastGate += 1
+    return lastGate
+  }
+  mutating func newConnectionNumber() -> UInt32 {
+    lastConnection += 1
+    return lastConnection
+  }
+  /// Environments that have their first connection, and events that came of what was done: `Machine.withKernel` sees to them.
+  var newlyConnected: [EnvironmentID] = []
+  var signals: [(EnvironmentID, Event)] = []
+  /// Requests to give something back that were met (`Revocation`), and whether something is being taken at this moment.
+  var answers: [(Revocation.Asker, given: UInt64, taken: UInt64)] = []
+  var isRepossessing = false
+
   /// Environments whose owner is gone; `Machine.withKernel` ends them.
   private var orphans: [EnvironmentID] = []
   mutating func addOrphan(_ id: EnvironmentID) { orphans.append(id) }
@@ -129,6 +149,17 @@ struct Domain {
   /// Bound vectors by interrupt stack slot, and each slot's top.
   var exceptionStacks: [Int: ExceptionStack] = [:]
   var eventBinding: EventBinding?
+  var predicate: Predicate?
+  /// The protected entry context, once bound, and connections by their numbers here.
+  var entry: GuestAddress?
+  /// Whether SYSCALL enters it, which excludes an entry: where it leads is the virtual processor's affair.
+  var hasSystemCall = false
+  var connections: [Int: UInt32] = [:]
+  /// What it is asked to give back, and how often something was taken from it.
+  var revocation: Revocation?
+  var repossessions: UInt32 = 0
+  /// Number of its processor.
+  var processor = 0
   /// Pages with a guaranteed mapping, and how many bindings ask for it.
   var pinned: [GuestAddress: Int] = [:]
   /// Those of them that the environment itself asked for.

@@ -19,15 +19,16 @@ struct Shell: Sendable {
   let trap: Frame
   let frameList: Frame
   let events: Frame
+  let transfer: TransferPage
   /// Second-level entries that held a huge page: KVM may still follow them to it (`Kernel+HugePages`).
   var tainted: Set<PhysicalAddress> = []
 
   /// Root and nucleus pages, kit, and three tables for each half of the address space.
-  static let framesNeeded = 15
+  static let framesNeeded = 16
 
   /// Every frame it is made of.
-  var frames: [Frame] { space.tables + [tables.data, tables.idt] + kitPages.map(\.frame) }
-  var frameCount: Int { space.tables.count + 8 }
+  var frames: [Frame] { space.tables + [tables.data, tables.idt, transfer.frame] + kitPages.map(\.frame) }
+  var frameCount: Int { space.tables.count + 9 }
 
   /// How many are kept for the next environments, and how many tables one of those may have.
   static let keptLimit = 64
@@ -60,8 +61,10 @@ extension Kernel {
     if !used.tainted.isEmpty { forgetTables() }
     let shell = shells.removeLast()
     shell.tables.initialize(in: memory)
-    for frame in [shell.start, shell.submission, shell.completion, shell.trap, shell.frameList, shell.events]
-    {
+    for frame in [
+      shell.start, shell.submission, shell.completion, shell.trap, shell.frameList, shell.events,
+      shell.transfer.frame,
+    ] {
       memory.zero(frame)
     }
     equip(shell)
@@ -112,17 +115,19 @@ extension Kernel {
     }
     guard let root = one(.pageTable), let data = one(.nucleus), let idt = one(.nucleus),
       let start = one(.kit), let submission = one(.kit), let completion = one(.kit), let trap = one(.kit),
-      let frameList = one(.kit), let events = one(.kit)
+      let frameList = one(.kit), let events = one(.kit), let transfer = one(.nucleus)
     else {
       give(back: &frames)
       throw .noMemory
     }
     var shell = Shell(
       space: AddressSpace(root: root), tables: NucleusTables(data: data, idt: idt), start: start,
-      submission: submission, completion: completion, trap: trap, frameList: frameList, events: events)
+      submission: submission, completion: completion, trap: trap, frameList: frameList, events: events,
+      transfer: TransferPage(frame: transfer))
     shell.space.exposeTables(in: memory)
     let nucleus: [(UInt64, Frame, executable: Bool)] = [
       (exo_nucleus_text, nucleusText, true), (exo_nucleus_data, data, false), (exo_nucleus_idt, idt, false),
+      (exo_nucleus_transfer, transfer, false),
     ]
     var entries = nucleus.map {
       (GuestAddress($0.0), PageTableEntry(nucleus: $0.1.address, executable: $0.executable))
@@ -147,7 +152,7 @@ extension Kernel {
   }
 
   /// Kit pages are the exokernel's to bind: pinned, and with no grant an environment could restore.
-  private static func kitEntry(_ address: PhysicalAddress, _ rights: Rights) -> PageTableEntry {
+  static func kitEntry(_ address: PhysicalAddress, _ rights: Rights) -> PageTableEntry {
     var entry = PageTableEntry(address, rights: rights, granted: [])
     entry.bits |= PageTableEntry.pinned
     return entry

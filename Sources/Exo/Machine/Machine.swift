@@ -165,12 +165,13 @@ public final class Machine: Sendable {
     on processor: Processor
   ) throws(LaunchError) -> Environment {
     var clock = StepClock()
-    let latch = ExecutionLatch()
+    let latch = ExecutionLatch(shared: processor.latch)
     let features = hardware.features
     let (id, shell) = try withKernel { (kernel) throws(LaunchError) in
       let id = kernel.newEnvironmentID()
       try kernel.createDomain(
-        DomainRequest(id: id, image: image, quota: quota, features: features, latch: latch))
+        DomainRequest(
+          id: id, image: image, quota: quota, features: features, latch: latch, processor: processor.number))
       guard let domain = kernel.domains[id] else { throw .machineStopped }
       return (id, domain.shell)
     }
@@ -234,23 +235,29 @@ public final class Machine: Sendable {
 
   /// An environment with nothing in it, made by another and out of its quota. The creator owns it: it ends when the
   /// creator's first capability to it goes.
-  func create(by creator: Environment, _ quota: Quota) throws(Refusal) -> (CapabilityHandle, Environment) {
+  func create(
+    by creator: Environment, _ quota: Quota, on wanted: Int? = nil
+  ) throws(Refusal) -> (CapabilityHandle, Environment) {
+    guard wanted ?? 0 < processors.count else { throw .invalid }
     let number = lifecycle.withLock { state -> Int in
       state.launches += 1
       return state.launches
     }
-    let latch = ExecutionLatch()
+    let processor = processors[wanted ?? number % processors.count]
+    let latch = ExecutionLatch(shared: processor.latch)
     let features = hardware.features
     let (id, handle, shell) = try withKernel { (kernel) throws(Refusal) in
       let id = kernel.newEnvironmentID()
       let handle = try kernel.createChild(
-        DomainRequest(id: id, image: nil, quota: quota, features: features, latch: latch), of: creator.id)
+        DomainRequest(
+          id: id, image: nil, quota: quota, features: features, latch: latch, processor: processor.number),
+        of: creator.id)
       guard let domain = kernel.domains[id] else { throw .absent }
       return (id, handle, domain.shell)
     }
     let environment = Environment(
       id: id, name: "\(creator.name)/\(id.number)", image: creator.image, machine: self,
-      processor: processors[number % processors.count], shell: shell, latch: latch,
+      processor: processor, shell: shell, latch: latch,
       console: Console(output: creator.consoleOutput), timeLimit: creator.remainingTime,
       creator: creator)
     lifecycle.withLock { $0.environments[id] = environment }
@@ -287,13 +294,29 @@ public final class Machine: Sendable {
 
   /// The lock on authority and memory. Environments that lost their owner within it are ended after it.
   func withKernel<R, E: Error>(_ body: (inout Kernel) throws(E) -> R) throws(E) -> R {
-    let (result, orphans, slices) = kernel.withLock { kernel in
+    let (result, orphans, slices, connected, signals, answers) = kernel.withLock { kernel in
       let result: Result<R, E>
       do throws(E) { result = .success(try body(&kernel)) } catch { result = .failure(error) }
-      defer { kernel.freedSlices.removeAll() }
+      defer {
+        kernel.freedSlices.removeAll()
+        kernel.newlyConnected.removeAll()
+        kernel.signals.removeAll()
+        kernel.answers.removeAll()
+      }
       let orphans = kernel.takeOrphans().map { (id: $0, lives: kernel.domains[$0] != nil) }
-      return (result, orphans, kernel.freedSlices)
+      return (result, orphans, kernel.freedSlices, kernel.newlyConnected, kernel.signals, kernel.answers)
     }
+    for id in connected { environment(id)?.hasPeers.store(true, ordering: .sequentiallyConsistent) }
+    for (asker, given, taken) in answers {
+      switch asker {
+      case .host(let body): body(given, taken)
+      case .environment(let id, let tag):
+        guard let environment = environment(id) else { continue }
+        service.answerLater(
+          environment, Completion(tag: tag, result: Int64(given + taken), values: (given, taken)))
+      }
+    }
+    for (id, event) in signals { environment(id)?.post(event) }
     for (processor, slots) in slices { processors[processor].bindSlices(slots, to: nil) }
     for (id, lives) in orphans {
       if lives {

@@ -19,13 +19,31 @@ extension Processor {
       }
       guard $0.state == .waiting,
         environment.isPosted($0.awaited) || ends || environment.hasNewEvents(since: $0.eventsSeen)
+          || environment.predicateMet.load(ordering: .sequentiallyConsistent)
       else { return false }
       $0.state = .runnable
       $0.eventsSeen = environment.eventsPosted.load(ordering: .sequentiallyConsistent)
       environment.isWaiting.store(false, ordering: .sequentiallyConsistent)
       return true
     }
-    if wakes { enqueue(environment) }
+    if wakes {
+      enqueue(environment)
+      environment.publishPresence()
+    }
+  }
+
+  /// Makes an environment runnable that sleeps, because it has been given a vCPU to run. Called on its processor's thread.
+  func rouse(_ environment: Environment) {
+    let wakes = environment.scheduling.withLock {
+      guard $0.state == .waiting else { return false }
+      $0.state = .runnable
+      environment.isWaiting.store(false, ordering: .sequentiallyConsistent)
+      return true
+    }
+    if wakes {
+      enqueue(environment)
+      environment.publishPresence()
+    }
   }
 
   /// Starts an environment that was created or stopped. False if it is neither.
@@ -79,7 +97,9 @@ extension Processor {
 
   /// Puts an environment to sleep until the completion is posted. False if it has been, so that it may go on.
   func putToSleep(_ environment: Environment, until completion: UInt32) -> Bool {
-    environment.scheduling.withLock {
+    environment.predicateMet.store(false, ordering: .sequentiallyConsistent)
+    if environment.predicateHolds(at: ckvm_monotonic()) { return false }
+    let sleeps = environment.scheduling.withLock {
       environment.sleepNumber.add(1, ordering: .releasing)
       environment.isWaiting.store(true, ordering: .sequentiallyConsistent)
       if environment.isPosted(completion) || environment.endRequested.load(ordering: .sequentiallyConsistent)
@@ -93,5 +113,7 @@ extension Processor {
       $0.awaited = completion
       return true
     }
+    if sleeps { environment.publishPresence() }
+    return sleeps
   }
 }

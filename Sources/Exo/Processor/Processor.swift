@@ -10,6 +10,8 @@ final class Processor: Sendable {
   /// The host processor it is pinned to, if the host has one to spare for it.
   let hostProcessor: Int?
   let number: Int
+  /// Held, with their own, by those that change what environments which may enter one another see.
+  let latch = ExecutionLatch()
   private let queue = Mutex(Queue())
   private let parker = Parker()
   private let thread = Mutex<HostThread?>(nil)

@@ -3,23 +3,37 @@ import ExoABI
 
 /// What the processor's thread alone touches.
 final class ProcessorLoop {
-  private let processor: Processor
+  let processor: Processor
   private let hardware: Hardware
   /// The vCPUs in use, by environment, and those free for the next: nothing is left in them of an environment.
-  private var active: [EnvironmentID: VCPUBox] = [:]
+  var active: [EnvironmentID: VCPUBox] = [:]
   private var pool: [VCPUBox] = []
+  private var used: [VCPUBox] = []
   private var timer: CInt
+  /// See `ProcessorLoop+Visits`.
+  var adopted: [EnvironmentID: [VCPUBox]] = [:]
+  var residents: [UInt64: Environment] = [:]
+  /// Those without a vCPU that have run before (`ProcessorLoop+Parking`).
+  var parked: [EnvironmentID: ParkedContext] = [:]
+  /// Environments that ran on an adopted vCPU last, and are to run on their own next.
+  private var ranAdopted: Set<EnvironmentID> = []
 
-  private final class VCPUBox {
+  final class VCPUBox {
     let vcpu: VCPU
     /// The kind of machine that its model-specific registers are set for.
     var kind: Substrate.Kind?
+    /// When it ran last, in nanoseconds.
+    var ran: UInt64 = 0
     init(_ vcpu: consuming VCPU) { self.vcpu = vcpu }
+    /// Root of the address space it was in when it last left guest mode.
+    var root: UInt64 { vcpu.systemRegisters.cr3 & PageTableEntry.addressMask }
   }
-  private enum Step {
+  enum Step {
     case again, asleep, ended
     /// The rest of the slice is given up, perhaps to somebody.
     case yielded(to: EnvironmentID?)
+    /// The vCPU came by a transfer that nobody wants.
+    case declined
   }
 
   /// One environment's time on the processor.
@@ -84,8 +98,11 @@ final class ProcessorLoop {
         finish(environment)
         return
       }
-      let box = try vcpu(for: environment)
+      let (box, isAdopted) = try nextBox(of: environment)
+      environment.latch.setKicker(box.vcpu.kicker)
       environment.machine.service.refresh(environment)
+      environment.machine.service.poll(environment)
+      box.ran = ckvm_monotonic()
       var slice = Slice(ends: ckvm_monotonic() &+ length)
       defer { if slice.isTimed { setTimer(0) } }
       while true {
@@ -93,7 +110,15 @@ final class ProcessorLoop {
           finish(environment)
           return
         }
+        let place = try place(of: box, of: environment, isAdopted: isAdopted)
+        if case .left = place {
+          staysRunnable = true
+          return
+        }
         if processor.letsGo(of: environment) {
+          if case .visiting(let host) = place, !isAdopted {
+            try abandon(box, of: environment, in: host, .refused)
+          }
           turnEnd = .stops
           return
         }
@@ -101,14 +126,28 @@ final class ProcessorLoop {
           slice.isTimed = true
           setTimer(max(slice.left(at: ckvm_monotonic()), Self.retry))
         }
-        if environment.deliverEvents(box.vcpu) {
+        var present = environment
+        if case .visiting(let host) = place {
+          present = host
+          // Its own events wait until it is back.
+          if environment.deliveryDue.load(ordering: .relaxed), !slice.isTimed {
+            slice.isTimed = true
+            setTimer(Processor.grace)
+          }
+        } else if !isAdopted, environment.deliverEvents(box.vcpu) {
           slice.isTimed = true
           setTimer(Self.retry)
         }
         let exit = try enter(environment, box.vcpu)
-        switch handle(exit, of: environment, box.vcpu) {
+        // It may have gone elsewhere.
+        if box.root != present.root.value { present = residents[box.root] ?? environment }
+        switch handle(exit, of: present, box.vcpu, isHome: !isAdopted && present === environment) {
         case .asleep:
           turnEnd = .sleeps
+          return
+        case .declined:
+          if try sendHome(box, of: environment, isAdopted: isAdopted) { break }
+          staysRunnable = true
           return
         case .ended: continue  // the end is requested: the check above finishes it
         case .again: break
@@ -151,6 +190,7 @@ final class ProcessorLoop {
         hardware.mechanisms.systemCallRegisters(handler: environment.systemCallHandler))
     }
     let exit = try vcpu.enter()
+    completeTransfer(vcpu)
     let spent = ckvm_monotonic() &- before
     if environment.trace.wants(.guest) { environment.traceStay(exit, since: before) }
     environment.statistics.update {
@@ -185,7 +225,10 @@ final class ProcessorLoop {
     return overrun
   }
 
-  private func handle(_ exit: VCPUExit, of environment: Environment, _ vcpu: borrowing VCPU) -> Step {
+  /// - Parameter isHome: whether the environment is on its own vCPU, where alone it can sleep.
+  private func handle(
+    _ exit: VCPUExit, of environment: Environment, _ vcpu: borrowing VCPU, isHome: Bool
+  ) -> Step {
     switch exit {
     case .interrupted: return .again
     case .mmio(let address, let value, 4, true) where address & ~0xfff == Kernel.doorbell.value:
@@ -200,7 +243,15 @@ final class ProcessorLoop {
         if environment.consolePending.load(ordering: .relaxed) { environment.machine.service.notify() }
         environment.lookForEvents()
         return .again
+      case EXO_DOORBELL_DECLINE: return isHome ? .again : .declined
       case EXO_DOORBELL_WAIT:
+        // A visitor must not lie down in somebody's bed.
+        guard isHome, adopted[environment.id] == nil else {
+          // Whoever polls rings passes over those of environments that sleep, as this one does by itself.
+          environment.serveRing()
+          environment.advanceConsole()
+          return .yielded(to: nil)
+        }
         let slept = processor.putToSleep(environment, until: UInt32(truncatingIfNeeded: value))
         return slept ? .asleep : .again
       default: break
@@ -254,17 +305,34 @@ final class ProcessorLoop {
   /// The environment's vCPU, set up at its entry when it runs for the first time.
   private func vcpu(for environment: Environment) throws(HostError) -> VCPUBox {
     if let box = active[environment.id] { return box }
+    return try newVCPU(
+      for: environment, at: environment.scheduling.withLock { $0.entryPoint } ?? .nowhere)
+  }
+
+  /// On which of its vCPUs an environment runs next: those that it adopted take turns with its own.
+  private func nextBox(of environment: Environment) throws(HostError) -> (VCPUBox, isAdopted: Bool) {
+    if let box = adopted[environment.id]?.first, ranAdopted.insert(environment.id).inserted {
+      return (box, true)
+    }
+    ranAdopted.remove(environment.id)
+    return (try vcpu(for: environment), false)
+  }
+
+  func newVCPU(for environment: Environment, at point: EntryPoint) throws(HostError) -> VCPUBox {
     let began = ckvm_monotonic()
+    makeRoom()
     let box: VCPUBox
     if let pooled = pool.popLast() { box = pooled } else { box = try newVCPU() }
     try hardware.prepare(box.vcpu, root: environment.root)
     environment.machine.adoptSubstrate()
     if box.kind != hardware.mechanisms.kind { try setModelRegisters(box) }
-    box.vcpu.reset(
-      root: environment.root, at: environment.scheduling.withLock { $0.entryPoint } ?? .nowhere,
-      control: hardware.control)
+    if environment.systemCallHandler != nil {
+      environment.systemCallDue.store(true, ordering: .sequentiallyConsistent)
+    }
+    box.vcpu.reset(root: environment.root, at: point, control: hardware.control)
+    if let context = parked.removeValue(forKey: environment.id) { try box.vcpu.restore(context) }
     active[environment.id] = box
-    environment.latch.setKicker(box.vcpu.kicker)
+    residents[environment.root.value] = environment
     let spent = ckvm_monotonic() &- began
     environment.statistics.update { $0.startup.append(("vcpu", spent)) }
     return box
@@ -285,19 +353,34 @@ final class ProcessorLoop {
     box.kind = mechanisms.kind
   }
 
-  /// Breaks the environment's bindings; its vCPU, which has left guest mode for good, is free for another.
-  private func finish(_ environment: Environment) {
-    environment.latch.setKicker(nil)
-    let box = active.removeValue(forKey: environment.id)
-    let hasSettled = box?.vcpu.settle() ?? false
-    processor.forget(environment.id)
-    environment.machine.retire(environment)
-    environment.finish()
-    // Whoever comes next need not wait for it. One that cannot be cleared is closed.
-    if let box, hasSettled, (try? box.vcpu.clearState()) != nil,
-      (try? setModelRegisters(box)) != nil
+  /// Every register of a vCPU that holds nobody's state, for an environment to begin with.
+  func place(_ box: VCPUBox, in environment: Environment, at point: EntryPoint) throws(HostError) {
+    try box.vcpu.clearState()
+    try setModelRegisters(box)
+    box.vcpu.reset(root: environment.root, at: point, control: hardware.control)
+  }
+
+  /// A vCPU is nobody's any more. It is cleared when there is time (`recycle`).
+  func free(_ box: VCPUBox) { if box.vcpu.settle() { used.append(box) } }
+
+  /// Clears the vCPUs that were freed, so that whoever comes next need not wait for it. One that cannot be cleared is closed.
+  func recycle() {
+    for box in used
+    where (try? box.vcpu.clearState()) != nil
+      && (try? setModelRegisters(box)) != nil
     {
       pool.append(box)
     }
+    used = []
+  }
+
+  /// Breaks the environment's bindings; its vCPU, which has left guest mode for good, is free for another.
+  private func finish(_ environment: Environment) {
+    environment.latch.setKicker(nil)
+    bringHomeAll(from: environment)
+    processor.forget(environment.id)
+    environment.machine.retire(environment)
+    environment.finish()
+    recycle()
   }
 }

@@ -179,6 +179,23 @@ struct ControlState: Hashable, Sendable {
     try check("KVM_SET_DEBUGREGS", unsafe ckvm_set_debug_registers(descriptor.number, &debug))
   }
 
+  // --- parking
+
+  /// What an environment can have changed, as of the last exit.
+  func save() throws(HostError) -> ParkedContext {
+    var vectors = kvm_xsave()
+    try check("KVM_GET_XSAVE", unsafe ckvm_get_xsave(descriptor.number, &vectors))
+    return ParkedContext(general: registers, system: systemRegisters, vectors: vectors)
+  }
+  /// Puts a saved state on a vCPU that was reset.
+  func restore(_ context: ParkedContext) throws(HostError) {
+    var vectors = context.vectors
+    try check("KVM_SET_XSAVE", unsafe ckvm_set_xsave(descriptor.number, &vectors))
+    unsafe ckvm_sync_registers(run).pointee = context.general
+    unsafe ckvm_sync_system_registers(run).pointee = context.system
+    unsafe ckvm_sync_dirty(run, 3)
+  }
+
   private static func segment(_ selector: Int32, type: UInt8, ring: Int, long: Bool) -> kvm_segment {
     var segment = kvm_segment()
     segment.selector = UInt16(selector)
@@ -221,6 +238,26 @@ struct ControlState: Hashable, Sendable {
   var registers: kvm_regs { unsafe ckvm_sync_registers(run).pointee }
   /// System registers as of the last exit.
   var systemRegisters: kvm_sregs { unsafe ckvm_sync_system_registers(run).pointee }
+  /// Where it is within the nucleus's stub for control transfer, in bytes; nil elsewhere.
+  var placeInTransferStub: UInt64? {
+    let place =
+      unsafe ckvm_sync_registers(run).pointee.rip &- exo_nucleus_text &- UInt64(EXO_NUCLEUS_TRANSFER_STUB)
+    guard place < 24, unsafe ckvm_sync_system_registers(run).pointee.cs.selector & 3 == 0 else { return nil }
+    return place
+  }
+  /// Has it go on at ring 3 in another address space, with RAX and what a return frame says of RIP, RFLAGS and RSP.
+  func finishTransfer(root: UInt64, rax: UInt64, rip: UInt64, rflags: UInt64, rsp: UInt64) {
+    unsafe ckvm_sync_registers(run).pointee.rax = rax
+    unsafe ckvm_sync_registers(run).pointee.rip = rip
+    unsafe ckvm_sync_registers(run).pointee.rflags = rflags
+    unsafe ckvm_sync_registers(run).pointee.rsp = rsp
+    unsafe ckvm_sync_system_registers(run).pointee.cr3 = root
+    unsafe ckvm_sync_system_registers(run).pointee.cs = Self.segment(
+      EXO_USER_CS, type: 11, ring: 3, long: true)
+    unsafe ckvm_sync_system_registers(run).pointee.ss = Self.segment(
+      EXO_USER_SS, type: 3, ring: 3, long: false)
+    unsafe ckvm_sync_dirty(run, 3)
+  }
   /// What the hardware would push for an interrupt now: RIP, CS, RFLAGS, RSP, SS. Nil in the nucleus, which is not to be
   /// interrupted.
   var interruptedFrame: [UInt64]? {

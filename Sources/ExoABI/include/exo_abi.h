@@ -16,10 +16,12 @@
 #define EXO_ABSENT_SELECTOR 0x53  // a not-present data segment: the one way to raise #NP at ring 3
 
 // The nucleus, at the same linear address in every address space, supervisor and never writable there.
-#define EXO_NUCLEUS_BASE 0xffff800000000000
+// In the topmost 2 GiB, so that a stub names an address in 32 bits.
+#define EXO_NUCLEUS_BASE 0xffffffff80000000
 #define EXO_NUCLEUS_TEXT (EXO_NUCLEUS_BASE + 0x0000)  // stubs, one frame for the whole machine
 #define EXO_NUCLEUS_DATA (EXO_NUCLEUS_BASE + 0x1000)  // per environment: GDT, TSS, return frames
 #define EXO_NUCLEUS_IDT (EXO_NUCLEUS_BASE + 0x2000)   // per environment
+#define EXO_NUCLEUS_TRANSFER (EXO_NUCLEUS_BASE + 0x4000)  // per environment: where its connections lead
 #define EXO_NUCLEUS_GDT_OFFSET 0x000
 #define EXO_NUCLEUS_TSS_OFFSET 0x100
 #define EXO_NUCLEUS_RETURN_OFFSET 0x200  // five-word iretq frame of the #PF-with-address gate
@@ -29,6 +31,7 @@
 #define EXO_NUCLEUS_SYSCALL_STUB 0x240
 #define EXO_NUCLEUS_SYSCALL_SIZE 0xc0
 #define EXO_NUCLEUS_PROBE_STUB 0x300
+#define EXO_NUCLEUS_TRANSFER_STUB 0x340
 #define EXO_NUCLEUS_PORT 0xe0  // `out` to it from ring 0 ends the environment or reports a probe
 #define EXO_VECTOR_COUNT 32
 
@@ -58,6 +61,7 @@
 #define EXO_KIT_DOORBELL (EXO_KIT_BASE + 0x5000)    // device page, see EXO_DOORBELL_*
 #define EXO_KIT_FRAMES (EXO_KIT_BASE + 0x6000)      // read-only: struct exo_frame_list
 #define EXO_KIT_EVENTS (EXO_KIT_BASE + 0x7000)      // read-only: struct exo_events
+#define EXO_KIT_LINES (EXO_KIT_BASE + 0x60000)      // the shared page of each connection, by its number
 #define EXO_KIT_ARGUMENTS (EXO_KIT_BASE + 0x10000)  // read-only argument and environment strings
 #define EXO_KIT_ARGUMENT_PAGES 64
 #define EXO_KIT_END (EXO_KIT_BASE + 0x100000)
@@ -72,6 +76,10 @@
 #define EXO_KIT_TABLES_LEVEL2 0x00007f3f9fc00000
 #define EXO_KIT_TABLES_LEVEL3 0x00007f3f9fcfe000
 #define EXO_STATUS_OFFSET 0x800  // struct exo_status within the start page
+#define EXO_REVOCATION_OFFSET 0x840   // struct exo_revocation within the start page
+#define EXO_REPOSSESSED_OFFSET 0xe00  // the repossession vector within the start page
+#define EXO_REPOSSESSED_CAPACITY 32
+#define EXO_PEERS_OFFSET 0xc00   // struct exo_peer for each connection, within the start page
 #define EXO_STACK_TOP (EXO_KIT_BASE - 0x100000)
 #define EXO_STACK_PAGES 64
 
@@ -105,6 +113,7 @@
 #define EXO_DOORBELL_WAKE 0    // 4-byte store: wakes a sleeping service thread without leaving the kernel
 #define EXO_DOORBELL_SERVE 8   // 4-byte store: leaves the guest; its own processor serves the ring
 #define EXO_DOORBELL_WAIT 16   // 4-byte store of a completion number: sleep until it, or an event, has been posted
+#define EXO_DOORBELL_DECLINE 20  // 4-byte store: this virtual processor came by a transfer; it goes back to its owner
 #define EXO_DOORBELL_YIELD 24  // 8-byte store: end the slice; to the environment of this capability, or 0
 
 // Events. Bits of event_bind's set and values of exo_event.kind.
@@ -113,10 +122,38 @@
 #define EXO_EVENT_CHILD_ENDED 2  // data: its number
 #define EXO_EVENT_MESSAGE 3      // data: the poster's number; value: what it said
 #define EXO_EVENT_TIMER 4        // value: the time that was set
+#define EXO_EVENT_GATE 5         // data: number of a connection; value: EXO_GATE_*
 #define EXO_EVENT_VECTOR 32  // what a LibOS's common entry may call it; no gate of the processor has it
-#define EXO_EVENT_KINDS 5
+#define EXO_EVENT_KINDS 6
 #define EXO_EVENT_CAPACITY 126
 #define EXO_EVENT_RING_OFFSET 64
+
+// Control transfer. `int $4` at ring 3 with a connection's number * 16 in RAX enters the peer's protected entry context in
+// its address space, on the same processor. General registers other than RAX and RSP are the message, vector registers and
+// MXCSR too: who does not mean to send them clears them. RSP holds what only the exokernel can have put there:
+// EXO_TRANSFER_* << 40 | gate << 8 | number of the connection at this end.
+#define EXO_TRANSFER_INSTRUCTION_VECTOR 4
+#define EXO_CONNECTIONS 64         // of one environment
+#define EXO_TRANSFER_SLOT_SIZE 16  // root table, address of the frame that is returned through
+#define EXO_TRANSFER_FRAMES 0x400  // within the transfer page: a frame for each connection
+#define EXO_TRANSFER_FRAME_SIZE 48
+#define EXO_TRANSFER_CALLED 0      // by the peer that connected to a gate of this environment
+#define EXO_TRANSFER_RETURNED 1    // by the environment whose gate this one connected to
+#define EXO_TRANSFER_REFUSED 2     // one's own transfer: no such connection, or its peer has ended, or is stopped
+#define EXO_TRANSFER_ENDED 3       // the environment that the virtual processor was in has ended, or sent it back
+#define EXO_TRANSFER_TIMED_OUT 4   // see gate_deadline
+#define EXO_TRANSFER_KIND_SHIFT 40
+
+// EXO_EVENT_GATE
+#define EXO_GATE_CONNECTED 0
+#define EXO_GATE_SIGNALLED 1
+#define EXO_GATE_CLOSED 2
+
+// exo_peer.state
+#define EXO_PEER_NONE 0
+#define EXO_PEER_RUNNABLE 1
+#define EXO_PEER_ASLEEP 2  // it waits for an event: see gate_signal
+#define EXO_PEER_CLOSED 3  // it has ended, or has taken the gate back
 
 // Who serves the ring now (exo_status.service), written by the exokernel only.
 #define EXO_SERVICE_POLLED 0  // a service thread is polling: nothing to do after a submission
@@ -135,11 +172,13 @@
 #define EXO_EFAULT 14
 #define EXO_EBUSY 16
 #define EXO_EEXIST 17
+#define EXO_EXDEV 18
 #define EXO_EINVAL 22
 #define EXO_ENOSPC 28
 #define EXO_EPIPE 32
 #define EXO_ERANGE 34
 #define EXO_ENOSYS 38
+#define EXO_ETIMEDOUT 110
 #define EXO_ESTALE 116
 #define EXO_EDQUOT 122
 
@@ -283,6 +322,21 @@ struct exo_events {
   struct exo_event ring[EXO_EVENT_CAPACITY];
 };
 
+// The other end of a connection, as the exokernel last saw it. `generation` changes when the number is used again.
+struct exo_peer {
+  uint32_t state, generation;
+};
+
+// What the environment is asked to give back (kind 0: nothing), and how often something was taken: entry n of the
+// repossession vector is at n % EXO_REPOSSESSED_CAPACITY.
+struct exo_revocation {
+  uint32_t kind, repossessions;
+  uint64_t asked, released, deadline;
+};
+struct exo_repossession {
+  uint32_t kind, first, count, reserved;
+};
+
 // The frames an environment owns, as runs in no order. Complete unless `truncated`.
 struct exo_frame_run {
   uint32_t first, count;
@@ -313,6 +367,13 @@ _Static_assert(offsetof(struct exo_completion, sequence) == 60, "polled word end
 _Static_assert(sizeof(struct exo_page_operation) * EXO_VECTOR_LIMIT == EXO_PAGE_SIZE, "a vector is at most a page");
 _Static_assert(EXO_RING_CAPACITY * 64 == EXO_PAGE_SIZE, "a ring is one page");
 _Static_assert(sizeof(struct exo_start) <= EXO_STATUS_OFFSET, "start and status share a page");
+_Static_assert(EXO_STATUS_OFFSET + sizeof(struct exo_status) <= EXO_REVOCATION_OFFSET, "start page layout");
+_Static_assert(EXO_REVOCATION_OFFSET + sizeof(struct exo_revocation) <= EXO_PEERS_OFFSET, "start page layout");
+_Static_assert(EXO_PEERS_OFFSET + EXO_CONNECTIONS * sizeof(struct exo_peer) <= EXO_REPOSSESSED_OFFSET, "start page layout");
+_Static_assert(EXO_REPOSSESSED_OFFSET + EXO_REPOSSESSED_CAPACITY * sizeof(struct exo_repossession) <= EXO_PAGE_SIZE,
+               "start page layout");
+_Static_assert(EXO_CONNECTIONS * EXO_TRANSFER_SLOT_SIZE <= EXO_TRANSFER_FRAMES, "slots end before frames");
+_Static_assert(EXO_TRANSFER_FRAMES + EXO_CONNECTIONS * EXO_TRANSFER_FRAME_SIZE <= EXO_PAGE_SIZE, "one transfer page");
 _Static_assert(sizeof(struct exo_event) == 32, "two events to a cache line");
 _Static_assert(sizeof(struct exo_events) == EXO_PAGE_SIZE, "the event ring is one page");
 _Static_assert(offsetof(struct exo_events, ring) == EXO_EVENT_RING_OFFSET, "event ring layout");
@@ -336,7 +397,8 @@ static const uint64_t exo_kit_start = EXO_KIT_START, exo_kit_machine = EXO_KIT_M
                       exo_stack_top = EXO_STACK_TOP, exo_nucleus_base = EXO_NUCLEUS_BASE,
                       exo_nucleus_text = EXO_NUCLEUS_TEXT, exo_nucleus_data = EXO_NUCLEUS_DATA,
                       exo_nucleus_idt = EXO_NUCLEUS_IDT, exo_nucleus_scratch = EXO_NUCLEUS_SCRATCH,
-                      exo_nucleus_tables = EXO_NUCLEUS_TABLES;
+                      exo_nucleus_tables = EXO_NUCLEUS_TABLES, exo_nucleus_transfer = EXO_NUCLEUS_TRANSFER,
+                      exo_kit_lines = EXO_KIT_LINES;
 #endif
 
 #include "exo_calls.h"

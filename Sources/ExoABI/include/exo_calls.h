@@ -29,8 +29,8 @@
   X(16, capability_inspect, "capability", "kind; values: rights, first and count", "EBADF ESTALE")              \
   X(17, capability_next, "capability, or 0 for the first", "the next of one's own by index; 0 after the last",   \
     "")                                                                                                         \
-  X(18, environment_create, "quotas: frames, capabilities, bindings, environments",                              \
-    "capability; values: its number", "EDQUOT ENOMEM")                                                          \
+  X(18, environment_create, "quotas: frames, capabilities, bindings, environments; processor + 1, or 0 for any",                              \
+    "capability; values: its number", "EDQUOT ENOMEM EINVAL")                                                          \
   X(19, environment_map, "environment, capability, address, first page | pages << 32, rights", "0",              \
     "EBADF EPERM ESTALE EINVAL EEXIST ENOENT ENOMEM ERANGE EDQUOT EBUSY")                                              \
   X(20, environment_start, "environment, entry, stack, argument", "0", "EBADF EPERM ESTALE EBUSY EFAULT")       \
@@ -56,7 +56,18 @@
     "EINVAL EBUSY ENOSPC EDQUOT")                                                                               \
   X(34, slices_bind, "capability, first slot within it, slots, environment or 0 for oneself", "0",               \
     "EBADF EPERM ESTALE ERANGE EINVAL")                                                                         \
-  X(35, system_call_bind, "handler, or 0 to unbind", "0", "EFAULT ENOENT")
+  X(35, system_call_bind, "handler, or 0 to unbind", "0", "EFAULT ENOENT EBUSY")                               \
+  X(36, transfer_bind, "entry, or 0 to unbind", "0", "EFAULT EBUSY ENOENT EDQUOT")                                \
+  X(37, gate_create, "", "capability; values: its number", "ENOENT EDQUOT")                                      \
+  X(38, gate_connect, "capability", "number of the connection; values: 1 if a transfer leads there, 0 if its environment is on another processor",     \
+    "EBADF EPERM ESTALE ENOENT EINVAL EDQUOT ENOSPC ENOMEM")                                                            \
+  X(39, gate_disconnect, "number of a connection", "0", "ENOENT")                                                \
+  X(40, gate_signal, "number of a connection", "0", "ENOENT EPIPE")                                       \
+  X(41, gate_deadline, "nanoseconds of the monotonic clock, or 0 for none", "0", "")                             \
+  X(42, revoke_request, "environment, EXO_KIND_* of what is asked back, amount, deadline in nanoseconds of the monotonic clock",   \
+    "amount, once it was given or taken; values: given, taken", "EBADF EPERM ESTALE ENOENT EINVAL EBUSY")  \
+  X(43, predicate_bind, "address of a rule, its length in bytes or 0 to unbind, address of a page", "0",        \
+    "EFAULT EINVAL ENOENT EPERM EDQUOT")
 
 #ifndef __ASSEMBLER__
 #define EXO_CALL_ENUM(number, name, arguments, result, errors) EXO_CALL_##name = number,

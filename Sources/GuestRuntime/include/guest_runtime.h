@@ -69,6 +69,31 @@ uint64_t exo_thread_end_address(void);
 _Bool exo_thread_divert(struct exo_exception_frame *_Nonnull frame);
 uint64_t exo_stack_pointer(void);
 
+// Control transfer (transfer.S). Six words go each way, and a seventh: what is asked, and the answer's status, negative for an
+// error. `gate` is what the exokernel says it was called through.
+struct exo_message {
+  uint64_t words[6];
+  int64_t status;
+  uint32_t gate, reserved;
+};
+_Static_assert(sizeof(struct exo_message) == 64, "transfer.S");
+int64_t exo_transfer_call(uint32_t connection, struct exo_message *_Nonnull message);
+int64_t exo_transfer_call_trusting(uint32_t connection, struct exo_message *_Nonnull message);
+void exo_transfer_entry(void);
+// 1 while peers may come in. Whoever takes it (exo_exchange32) has this environment to himself.
+extern uint32_t exo_transfer_open, exo_transfer_wide;
+extern uint64_t exo_transfer_doorbell;
+static inline uint64_t exo_transfer_entry_address(void) { return (uint64_t)exo_transfer_entry; }
+static inline uint32_t exo_transfer_set_open(uint32_t open) {
+  return __atomic_exchange_n(&exo_transfer_open, open, __ATOMIC_SEQ_CST);
+}
+static inline void exo_transfer_prepare(const struct exo_start *_Nonnull start) {
+  exo_transfer_doorbell = start->doorbell;
+  exo_transfer_wide = (start->features & EXO_FEATURE_AVX) != 0;
+}
+// A LibOS that binds exo_transfer_entry gives this: it answers in place.
+void exo_guest_called(struct exo_message *_Nonnull message);
+
 // Each raises one exception (raise.S). R11 holds the address to go on at.
 void exo_raise_divide_error(void);
 void exo_raise_debug(void);
@@ -105,6 +130,9 @@ static inline void exo_ring_doorbell(uint64_t page, uint32_t offset, uint32_t va
 static inline void exo_ring_doorbell_wide(uint64_t page, uint32_t offset, uint64_t value) {
   *(volatile uint64_t *)(page + offset) = value;
 }
+static inline void exo_yield(uint64_t page, uint64_t environment) {
+  exo_ring_doorbell_wide(page, EXO_DOORBELL_YIELD, environment);
+}
 
 // Words that another processor or the exokernel reads or writes at any time.
 static inline uint32_t exo_load32(uint64_t address) {
@@ -112,6 +140,17 @@ static inline uint32_t exo_load32(uint64_t address) {
 }
 static inline void exo_store32(uint64_t address, uint32_t value) {
   __atomic_store_n((uint32_t *)address, value, __ATOMIC_SEQ_CST);
+}
+
+static inline uint64_t exo_load64(uint64_t address) {
+  return __atomic_load_n((const uint64_t *)address, __ATOMIC_SEQ_CST);
+}
+static inline void exo_store64(uint64_t address, uint64_t value) {
+  __atomic_store_n((uint64_t *)address, value, __ATOMIC_SEQ_CST);
+}
+// For a line with one writer: what it wrote before is seen by whoever sees this.
+static inline void exo_release32(uint64_t address, uint32_t value) {
+  __atomic_store_n((uint32_t *)address, value, __ATOMIC_RELEASE);
 }
 
 // The same value, of which the compiler knows nothing, nor of any memory after it: for what a handler may change.

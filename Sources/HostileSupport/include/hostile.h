@@ -208,4 +208,8 @@ _Static_assert(offsetof(struct hostile_registers, mask) == 160, "registers.S");
 _Static_assert(offsetof(struct hostile_registers, fx) == 256, "registers.S");
 _Static_assert(offsetof(struct hostile_registers, vector) == 768, "registers.S");
 _Static_assert(sizeof(struct hostile_registers) <= 3584, "fits a mailbox");
+// Control transfer with any number in RAX; what was in RSP as it came back to the entry, which must be bound.
+uint64_t hostile_transfer(uint64_t rax);
+void hostile_transfer_entry(void);
+static inline uint64_t hostile_transfer_entry_address(void) { return (uint64_t)hostile_transfer_entry; }
 #endif

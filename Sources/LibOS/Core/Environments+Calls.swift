@@ -7,14 +7,24 @@
     /// Its number in the machine.
     public let number: UInt32
 
+    /// One that a capability was given to.
+    public init(capability: Capability, number: UInt32) {
+      self.capability = capability
+      self.number = number
+    }
+
     /// Makes an environment with nothing in it but its kit. Whoever holds the capability owns it: it ends when the
     /// capability goes.
-    /// - Throws: `quotaExceeded` if this environment has not that much left to give, `outOfMemory`.
-    public static func create(_ quota: EnvironmentQuota) throws(ExocallError) -> Environment {
+    /// - Parameter processor: which of the machine's; nil for any.
+    /// - Throws: `quotaExceeded` if this environment has not that much left to give, `outOfMemory`; `invalid` if there is no
+    ///   such processor.
+    public static func create(
+      _ quota: EnvironmentQuota, on processor: UInt64? = nil
+    ) throws(ExocallError) -> Environment {
       let answer = try Exocall.make(
         RingRequest(
           EXO_CALL_environment_create.rawValue, quota.frames, quota.capabilities, quota.bindings,
-          quota.environments))
+          quota.environments, (processor ?? .max) &+ 1))
       return Environment(
         capability: Capability(handle: UInt64(bitPattern: answer.result)),
         number: UInt32(truncatingIfNeeded: answer.values.0))

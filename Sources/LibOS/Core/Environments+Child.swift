@@ -20,15 +20,16 @@
 
     /// Makes a child without starting it, so that more may be put into it.
     /// - Parameters:
+    ///   - processor: which of the machine's it runs on; nil for any.
     ///   - quota: has to cover the child's page tables (about ten frames) and, with `mayHaveChildren`, two
     ///     capabilities for each run of frames of the image instead of one.
     ///   - mayHaveChildren: it gets capabilities to the image that it can hand on.
     /// - Throws: what the exocalls it takes throw. Nothing is left of it then.
     public static func make(
-      _ quota: EnvironmentQuota, stackPages: UInt64 = 16, mayHaveChildren: Bool = false,
-      argument: UInt64 = 0, _ body: Body
+      _ quota: EnvironmentQuota, on processor: UInt64? = nil, stackPages: UInt64 = 16,
+      mayHaveChildren: Bool = false, argument: UInt64 = 0, _ body: Body
     ) throws(ExocallError) -> Child {
-      let environment = try Environment.create(quota)
+      let environment = try Environment.create(quota, on: processor)
       var builder = ChildBuilder(environment: environment)
       do throws(ExocallError) {
         try builder.addImage(mayHaveChildren: mayHaveChildren)

@@ -8,7 +8,7 @@
   /// Events: polled from the ring at no cost, or entering a handler as an interrupt would.
   public enum Events {
     public enum Kind: UInt32 {
-      case sliceEnd, revocation, childEnded, message, timer
+      case sliceEnd, revocation, childEnded, message, timer, gate
     }
     /// Runs on the stack of events, with the soft mask set: no other event enters until it returns.
     public typealias Handler = (Event) -> Void
@@ -17,12 +17,16 @@
 
     /// Has events of these kinds enter a handler.
     /// - Throws: see `event_bind` in docs/exocalls.md.
-    public static func bind(_ kinds: [Kind], _ handler: @escaping Handler) throws(ExocallError) {
+    /// - Parameter stackTop: of a stack whose pages this environment owns; nil for the image's.
+    public static func bind(
+      _ kinds: [Kind], stackTop: UInt64? = nil, _ handler: @escaping Handler
+    ) throws(ExocallError) {
       self.handler = handler
       let set = kinds.reduce(UInt64(0)) { $0 | 1 << UInt64($1.rawValue) }
       _ = try Exocall.make(
         RingRequest(
-          EXO_CALL_event_bind.rawValue, exo_event_entry(Startup.page), ExceptionStacks.top(3), set))
+          EXO_CALL_event_bind.rawValue, exo_event_entry(Startup.page), stackTop ?? ExceptionStacks.top(3),
+          set))
     }
 
     /// Leaves events to be polled.

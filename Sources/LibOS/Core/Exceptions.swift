@@ -20,9 +20,11 @@
     /// - Parameter withAddress: of page faults only: the frame says which address was touched. Only ring 0 can read it, so
     ///   that such a fault passes through the nucleus; a handler that knows without, from the registers for example, is
     ///   entered directly.
+    /// - Parameter stackTop: of a stack whose pages this environment owns; nil for the image's.
     /// - Throws: see `Exocall.exceptionBind`.
     public static func bind(
-      _ vector: ExceptionVector, withAddress: Bool = true, _ handler: @escaping Handler
+      _ vector: ExceptionVector, withAddress: Bool = true, stackTop: UInt64? = nil,
+      _ handler: @escaping Handler
     ) throws(ExocallError) {
       if handlers == nil {
         handlers = .allocate(capacity: Int(EXO_VECTOR_COUNT))
@@ -35,7 +37,7 @@
         try bindRaw(
           vector,
           isDirect ? exo_page_fault_entry_without_address() : exo_exception_entry(UInt32(vector.rawValue)),
-          withAddress: vector == .pageFault && withAddress)
+          stackTop: stackTop, withAddress: vector == .pageFault && withAddress)
       } catch {
         handlers?[Int(vector.rawValue)] = before ?? nil
         throw error

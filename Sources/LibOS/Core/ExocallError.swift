@@ -18,6 +18,7 @@ public enum ExocallError: Error, Equatable, Sendable {
   case noSuchCall
   case stale
   case quotaExceeded
+  case timedOut
   /// A number that this LibOS has no name for.
   case other(Int32)
 
@@ -40,6 +41,7 @@ public enum ExocallError: Error, Equatable, Sendable {
     case EXO_ENOSYS: self = .noSuchCall
     case EXO_ESTALE: self = .stale
     case EXO_EDQUOT: self = .quotaExceeded
+    case EXO_ETIMEDOUT: self = .timedOut
     default: self = .other(number)
     }
   }
@@ -63,6 +65,7 @@ public enum ExocallError: Error, Equatable, Sendable {
     case .noSuchCall: EXO_ENOSYS
     case .stale: EXO_ESTALE
     case .quotaExceeded: EXO_EDQUOT
+    case .timedOut: EXO_ETIMEDOUT
     case .other(let number): number
     }
   }
@@ -87,6 +90,7 @@ extension ExocallError: CustomStringConvertible {
     case .noSuchCall: "no such call"
     case .stale: "stale capability"
     case .quotaExceeded: "quota exceeded"
+    case .timedOut: "timed out"
     case .other(let number): "error \(number)"
     }
   }

@@ -27,6 +27,10 @@ public struct RegionRule: Equatable, Sendable {
     case caller, maker
     /// The first eight bytes that a write would leave at the offset; 0 for a read.
     case newWord
+
+    /// Of a wakeup predicate: the monotonic clock in nanoseconds, and how many events have not been taken.
+    public static let clock = Input.operation
+    public static let pendingEvents = Input.offset
   }
 
   /// The program, eight bytes an instruction.

@@ -1,0 +1,137 @@
+import CKVM
+import ExoABI
+
+/// vCPUs that are not where they belong: a transfer took one into another environment's address space (`Transfer`).
+///
+///     home       in its environment's address space
+///     visiting   in another's, by a call that has not returned. Its time is still its environment's: the call donates it. What it
+///                does is the other's: exocalls, faults and misuse follow the address space
+///     adopted    its environment has ended, is stopped, or has given the call up. What the other was doing on it is not to be lost
+///                for that, so the vCPU is the other's from then on, and its environment begins on a new one
+///
+/// All environments that can reach one another are on one processor, so this thread alone sees and moves these vCPUs.
+extension ProcessorLoop {
+  enum Place {
+    case home
+    case visiting(Environment)
+    /// The vCPU is not this environment's any more.
+    case left
+  }
+
+  /// Where a vCPU is, after what had to be done about it was done.
+  func place(of box: VCPUBox, of environment: Environment, isAdopted: Bool) throws(HostError) -> Place {
+    let root = box.root
+    if root == environment.root.value {
+      // A time that was set for a call that has returned.
+      if !isAdopted { environment.callTimedOut.store(false, ordering: .relaxed) }
+      return .home
+    }
+    guard let host = residents[root], !host.endRequested.load(ordering: .sequentiallyConsistent) else {
+      // What it was doing there ends with the host.
+      return try sendHome(box, of: environment, isAdopted: isAdopted) ? .home : .left
+    }
+    if !isAdopted, environment.callTimedOut.exchange(false, ordering: .sequentiallyConsistent) {
+      try abandon(box, of: environment, in: host, .timedOut)
+      return .left
+    }
+    if host.scheduling.withLock({ $0.stopRequested || $0.state == .stopped }) {
+      guard !isAdopted else {
+        disown(box, of: environment.id)
+        adopt(box, by: host)
+        return .left
+      }
+      try abandon(box, of: environment, in: host, .refused)
+      return .left
+    }
+    return .visiting(host)
+  }
+
+  /// Carries out what is left of a transfer that was interrupted between two instructions of the nucleus: nothing that it goes by may
+  /// change before its end, and to let the vCPU run on would lose the reason for which it was to come out. Called before anybody
+  /// who waits for that is let go on.
+  func completeTransfer(_ vcpu: borrowing VCPU) {
+    guard let place = vcpu.placeInTransferStub else { return }
+    var (rax, rsp) = (vcpu.registers.rax, vcpu.registers.rsp)
+    var root = vcpu.systemRegisters.cr3
+    func page(_ root: UInt64) -> (TransferPage, PhysicalMemory)? {
+      residents[root & PageTableEntry.addressMask].map { ($0.transfer, $0.machine.memory) }
+    }
+    guard let (own, memory) = page(root) else { return }
+    // Lengths of the five instructions: and 5, mov 7, mov 7, mov 3, iretq.
+    let loaded = own.load(rax, in: memory)
+    if place < 12 { rsp = loaded.frame }
+    if place < 19 { rax = loaded.root }
+    if place < 22 { root = rax }
+    guard let (peer, _) = page(root) else { return }
+    let words = peer.words(at: rsp, in: memory)
+    vcpu.finishTransfer(root: root, rax: rax, rip: words[0], rflags: words[2], rsp: words[3])
+  }
+
+  /// Takes a vCPU out of where it is. An environment's own goes on at its entry, which learns that its call came to nothing; an
+  /// adopted one is done with. Returns whether the environment has it still.
+  func sendHome(_ box: VCPUBox, of environment: Environment, isAdopted: Bool) throws(HostError) -> Bool {
+    guard !isAdopted else {
+      disown(box, of: environment.id)
+      free(box)
+      recycle()
+      return false
+    }
+    // Nothing of the host's is carried back.
+    guard box.vcpu.settle() else { throw HostError("settling a virtual processor", -5) }
+    try place(box, in: environment, at: entry(of: environment, .ended))
+    return true
+  }
+
+  /// Leaves a vCPU to the environment that it is visiting; its own goes on elsewhere.
+  func abandon(
+    _ box: VCPUBox, of environment: Environment, in host: Environment, _ kind: TransferPage.Kind
+  ) throws(HostError) {
+    active[environment.id] = nil
+    parked[environment.id] = nil
+    adopt(box, by: host)
+    _ = try newVCPU(for: environment, at: entry(of: environment, kind))
+  }
+
+  private func disown(_ box: VCPUBox, of id: EnvironmentID) {
+    let left = adopted[id]?.filter { $0 !== box } ?? []
+    adopted[id] = left.isEmpty ? nil : left
+  }
+  private func adopt(_ box: VCPUBox, by host: Environment) {
+    adopted[host.id, default: []].append(box)
+    processor.rouse(host)
+  }
+
+  /// Where an environment is entered to be told something. One that visits another has an entry.
+  private func entry(of environment: Environment, _ kind: TransferPage.Kind) -> EntryPoint {
+    let entry = environment.machine.withKernel { $0.domains[environment.id]?.entry }
+    return EntryPoint(entry: entry ?? GuestAddress(0), stack: GuestAddress(kind.badge()))
+  }
+
+  /// Before an environment's address space becomes another's: nobody is in it, and what is on its vCPUs elsewhere goes on there.
+  func bringHomeAll(from environment: Environment) {
+    residents[environment.root.value] = nil
+    parked[environment.id] = nil
+    let own =
+      [active.removeValue(forKey: environment.id)].compactMap { $0 }
+      + (adopted.removeValue(forKey: environment.id) ?? [])
+    for box in own {
+      if box.root != environment.root.value, let host = residents[box.root] {
+        adopt(box, by: host)
+      } else {
+        free(box)
+      }
+    }
+    for (id, box) in active where box.root == environment.root.value {
+      guard let visitor = residents.values.first(where: { $0.id == id }) else { continue }
+      if (try? sendHome(box, of: visitor, isAdopted: false)) == nil {
+        visitor.requestEnd(.hostFailure(HostError("bringing a virtual processor home", -5)))
+      }
+    }
+    for (id, boxes) in adopted {
+      for box in boxes where box.root == environment.root.value {
+        disown(box, of: id)
+        free(box)
+      }
+    }
+  }
+}

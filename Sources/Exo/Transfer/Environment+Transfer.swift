@@ -1,0 +1,30 @@
+import CKVM
+import ExoABI
+
+/// What of control transfer concerns an environment as it runs.
+extension Environment {
+  /// Sets or clears the time at which a call that has not returned is given up.
+  func setCallDeadline(_ time: UInt64) {
+    callTimedOut.store(false, ordering: .sequentiallyConsistent)
+    callDeadline.store(time == 0 ? .max : time, ordering: .sequentiallyConsistent)
+    machine.service.notify()
+  }
+
+  /// Has the processor's thread look at the call, if its time has come.
+  func giveUpCall(at now: UInt64) {
+    let due = callDeadline.load(ordering: .relaxed)
+    guard due <= now,
+      callDeadline.compareExchange(expected: due, desired: .max, ordering: .sequentiallyConsistent).exchanged
+    else { return }
+    callTimedOut.store(true, ordering: .sequentiallyConsistent)
+    latch.kick()
+  }
+
+  /// Tells the peers of its connections whether it sleeps, as it is by the time the lock is held.
+  func publishPresence() {
+    guard hasPeers.load(ordering: .sequentiallyConsistent) else { return }
+    machine.withKernel { kernel in
+      kernel.publishPresence(of: id, isAsleep: isWaiting.load(ordering: .sequentiallyConsistent))
+    }
+  }
+}

@@ -1,0 +1,135 @@
+import ExoABI
+
+/// What becomes of connections.
+extension Kernel {
+  /// State of a connection's other end, as `exo_peer` tells it.
+  enum PeerState: UInt32 { case none, runnable, asleep, closed }
+
+  func publishPeer(_ state: PeerState, to end: Connection.End, isNew: Bool = false) {
+    guard let start = domains[end.environment]?.shell.start else { return }
+    let word = PhysicalAddress(start.address.value + UInt64(EXO_PEERS_OFFSET) + UInt64(end.number) * 8)
+    let generation = memory.load(word) >> 32 + (isNew ? 1 : 0)
+    memory.store(UInt64(state.rawValue) | generation << 32, word)
+  }
+
+  /// Tells the peers of an environment whether it can be reached without waking it.
+  func publishPresence(of id: EnvironmentID, isAsleep: Bool) {
+    guard let domain = domains[id] else { return }
+    for key in domain.connections.values {
+      guard let connection = connections[key], connection.isOpen, let peer = connection.peer(of: id) else {
+        continue
+      }
+      publishPeer(isAsleep ? .asleep : .runnable, to: peer)
+    }
+  }
+
+  /// Transfers go both ways from here on.
+  func lead(_ connection: Connection) {
+    guard let caller = connection.caller, let callee = connection.callee else { return }
+    setSlot(caller, to: callee)
+    setSlot(callee, to: caller)
+  }
+  /// Where the slot of one end leads; nowhere if nil.
+  private func setSlot(_ end: Connection.End, to peer: Connection.End?) {
+    guard let domain = domains[end.environment] else { return }
+    let target = peer.flatMap { peer in domains[peer.environment].map { (peer.number, $0) } }
+    domain.latch.hold {
+      if let (number, other) = target {
+        domain.shell.transfer.lead(end.number, to: other.shell.space.root.address, frame: number, in: memory)
+      } else {
+        domain.shell.transfer.refuse(end.number, root: domain.shell.space.root.address, in: memory)
+      }
+    }
+  }
+
+  /// Refuses transfers to an environment's gates while it is stopped, or lets them through again. Returns go on: they bring
+  /// back nothing but what is its own.
+  mutating func hold(gatesOf id: EnvironmentID, _ isHeld: Bool) {
+    guard let domain = domains[id] else { return }
+    for key in domain.connections.values {
+      guard let connection = connections[key], connection.isOpen, connection.isLocal,
+        connection.callee?.environment == id, let caller = connection.caller
+      else { continue }
+      connections[key]?.isHeld = isHeld
+      setSlot(caller, to: isHeld ? nil : connection.callee)
+    }
+  }
+
+  /// Ends a connection: no transfer comes through it when this returns. Each end keeps its number and the page.
+  mutating func close(_ key: UInt32, by closer: EnvironmentID? = nil) {
+    guard let connection = connections[key], connection.isOpen else { return }
+    connections[key]?.isOpen = false
+    for end in connection.ends {
+      if connection.isLocal { setSlot(end, to: nil) }
+      publishPeer(.closed, to: end)
+      if end.environment != closer {
+        signals.append(
+          (
+            end.environment,
+            Event(kind: .gate, data: UInt32(end.number), value: UInt64(EXO_GATE_CLOSED))
+          ))
+      }
+    }
+  }
+  mutating func closeConnections(to gate: UInt32) {
+    for (key, connection) in connections where connection.gate == gate { close(key) }
+  }
+  /// Those that stood on a capability that is no more.
+  mutating func closeConnections(standingOn handle: CapabilityHandle, in id: EnvironmentID) {
+    for key in domains[id]?.connections.values.map({ $0 }) ?? [] {
+      if let connection = connections[key], connection.handle == handle,
+        connection.caller?.environment == id
+      {
+        close(key)
+      }
+    }
+  }
+
+  /// Lets go of one end: its number is free, its page gone.
+  mutating func disconnect(_ number: Int, in id: EnvironmentID) throws(Refusal) {
+    guard let key = domains[id]?.connections[number] else { throw .absent }
+    close(key, by: id)
+    release(key, number, in: id)
+  }
+  /// At an environment's end.
+  mutating func disconnectAll(of id: EnvironmentID) {
+    for (number, key) in domains[id]?.connections ?? [:] {
+      close(key, by: id)
+      release(key, number, in: id)
+    }
+    guard domains[id]?.entry != nil else { return }
+    releaseBindings(1, of: id)
+    domains[id]?.entry = nil
+  }
+
+  private mutating func release(_ key: UInt32, _ number: Int, in id: EnvironmentID) {
+    guard let connection = connections[key], let domain = domains[id] else { return }
+    let end = Connection.End(environment: id, number: number)
+    publishPeer(.none, to: end)
+    domains[id]?.connections[number] = nil
+    if let slot = linesSlot(number, of: domain.shell) {
+      _ = memory.exchange(slot, PageTableEntry.empty.bits)
+      translations.drop(connection.lines, count: 1)
+      linger([connection.lines], in: id)
+    }
+    if connection.caller == end {
+      connections[key]?.caller = nil
+      uncharge(1, of: id)
+      releaseBindings(1, of: id)
+    } else {
+      connections[key]?.callee = nil
+    }
+    if connections[key]?.ends.isEmpty ?? true {
+      connections[key] = nil
+      frames.retire(connection.lines)
+      retired.append(connection.lines)
+    }
+  }
+
+  /// The environment at the other end, and what the connection is called there.
+  func peer(_ number: Int, of id: EnvironmentID) throws(Refusal) -> Connection.End {
+    guard let key = domains[id]?.connections[number], let connection = connections[key] else { throw .absent }
+    guard connection.isOpen, let peer = connection.peer(of: id) else { throw .brokenPipe }
+    return peer
+  }
+}

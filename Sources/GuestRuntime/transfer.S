@@ -1,0 +1,224 @@
+// Protected control transfer: calling through a connection, and the entry where peers come in.
+//
+// This environment is in one place at a time. `exo_transfer_open` says that it is idle: whoever comes in takes the word, and
+// gives it back as it leaves; one that comes in between is turned away at once, and needs no stack for that. What a call
+// returns to lies on the caller's stack; where that is, and which connection is to come back, is in two more words. R12 goes
+// with a call and comes back with its answer: an answer to a call that was given up is not taken for that to the next.
+#include "exo_abi.h"
+
+#define NOT_WAITING 0xff
+// struct exo_message: seven words and the gate.
+#define MESSAGE_SIZE 64
+
+.section .data.exo_transfer, "aw", @progbits
+.balign 64
+.globl exo_transfer_open
+exo_transfer_open: .long 0
+awaited: .long NOT_WAITING
+waiting_stack: .quad 0
+sequence: .quad 0  // of the last call
+.globl exo_transfer_doorbell, exo_transfer_wide
+exo_transfer_doorbell: .quad 0
+exo_transfer_wide: .long 0  // the upper halves of the vector registers are in use
+default_mxcsr: .long 0x1f80
+
+.section .bss.exo_transfer, "aw", @nobits
+.balign 4096
+  .skip 16384
+gate_stack:
+
+.section .text.exo_transfer, "ax", @progbits
+
+// What vector registers hold is not sent. Changes flags alone.
+.macro forget_vectors
+  cmpl $0, exo_transfer_wide(%rip)
+  je 7f
+  vzeroall
+  jmp 8f
+7:
+  .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    pxor %xmm\n, %xmm\n
+  .endr
+8:
+.endm
+// Nor what came with the peer's control words.
+.macro own_control
+  ldmxcsr default_mxcsr(%rip)
+  fninit
+.endm
+.macro load_message from
+  mov 0(\from), %rdi
+  mov 16(\from), %rdx
+  mov 24(\from), %r8
+  mov 32(\from), %r9
+  mov 40(\from), %r10
+  mov 48(\from), %rbx
+  mov 8(\from), %rsi
+.endm
+.macro store_message to
+  mov %rdi, 0(\to)
+  mov %rsi, 8(\to)
+  mov %rdx, 16(\to)
+  mov %r8, 24(\to)
+  mov %r9, 32(\to)
+  mov %r10, 40(\to)
+  mov %rbx, 48(\to)
+.endm
+.macro number_call
+  mov sequence(%rip), %r12
+  inc %r12
+  mov %r12, sequence(%rip)
+.endm
+.macro forget_others
+  xor %ecx, %ecx
+  xor %ebp, %ebp
+  xor %r11d, %r11d
+  xor %r12d, %r12d
+  xor %r13d, %r13d
+  xor %r14d, %r14d
+  xor %r15d, %r15d
+.endm
+
+// int64_t exo_transfer_call(uint32_t connection, struct exo_message *message): 0, or a negative error number. The message is
+// the peer's answer then.
+.globl exo_transfer_call
+.type exo_transfer_call, @function
+exo_transfer_call:
+  push %rbx
+  push %rbp
+  push %r12
+  push %r13
+  push %r14
+  push %r15
+  push %rsi
+  mov %rsp, waiting_stack(%rip)
+  mov %edi, awaited(%rip)
+  mov %edi, %eax
+  shl $4, %eax
+  forget_vectors
+  load_message %rsi
+  forget_others
+  number_call
+  int $4
+  ud2
+.size exo_transfer_call, . - exo_transfer_call
+
+// The same to a peer that is trusted with this environment's registers: they are sent as they are.
+.globl exo_transfer_call_trusting
+.type exo_transfer_call_trusting, @function
+exo_transfer_call_trusting:
+  push %rbx
+  push %rbp
+  push %r12
+  push %r13
+  push %r14
+  push %r15
+  push %rsi
+  mov %rsp, waiting_stack(%rip)
+  mov %edi, awaited(%rip)
+  mov %edi, %eax
+  shl $4, %eax
+  load_message %rsi
+  number_call
+  int $4
+  ud2
+.size exo_transfer_call_trusting, . - exo_transfer_call_trusting
+
+// Where peers come in, and where one's own calls come back.
+.globl exo_transfer_entry
+.type exo_transfer_entry, @function
+exo_transfer_entry:
+  mov %rsp, %rax
+  shr $EXO_TRANSFER_KIND_SHIFT, %rax
+  cmp $EXO_TRANSFER_RETURNED, %eax
+  je returned
+  ja unanswered
+
+// Called. RSP still holds the gate and the number of the connection.
+  xor %eax, %eax
+  xchg %eax, exo_transfer_open(%rip)
+  test %eax, %eax
+  je turned_away
+  mov %rsp, %rax
+  lea gate_stack(%rip), %rsp
+  push %rax  // which connection; 8 from here, and 64 for the message: 16-byte aligned at the call
+  sub $(MESSAGE_SIZE + 8), %rsp
+  store_message %rsp
+  mov %r12, MESSAGE_SIZE(%rsp)
+  shr $8, %rax
+  mov %eax, 56(%rsp)
+  own_control
+  mov %rsp, %rdi
+  call exo_guest_called
+  forget_vectors
+  mov (MESSAGE_SIZE + 8)(%rsp), %rax
+  movzbl %al, %eax
+  shl $4, %eax
+  load_message %rsp
+  forget_others
+  mov MESSAGE_SIZE(%rsp), %r12
+  // From here on the stack is the next caller's.
+  movl $1, exo_transfer_open(%rip)
+  int $4
+  ud2
+
+turned_away:
+  mov %rsp, %rax
+  movzbl %al, %eax
+  shl $4, %eax
+  mov $-EXO_EBUSY, %rbx
+  int $4
+  ud2
+
+returned:
+  mov %rsp, %rax
+  movzbl %al, %eax
+  cmp %eax, awaited(%rip)
+  jne stray
+  cmp %r12, sequence(%rip)
+  jne stray
+  movl $NOT_WAITING, awaited(%rip)
+  mov waiting_stack(%rip), %rsp
+  pop %rax
+  store_message %rax
+  mov %rbx, %rax
+  // A status is an error, or 0.
+  test %rax, %rax
+  jle resume
+  xor %eax, %eax
+resume:
+  own_control
+  pop %r15
+  pop %r14
+  pop %r13
+  pop %r12
+  pop %rbp
+  pop %rbx
+  ret
+
+// The call came to nothing.
+unanswered:
+  cmpl $NOT_WAITING, awaited(%rip)
+  je stray
+  movl $NOT_WAITING, awaited(%rip)
+  mov waiting_stack(%rip), %rsp
+  pop %rcx
+  mov $-EXO_ENOENT, %rcx
+  cmp $EXO_TRANSFER_REFUSED, %eax
+  je 1f
+  mov $-EXO_EPIPE, %rcx
+  cmp $EXO_TRANSFER_ENDED, %eax
+  je 1f
+  mov $-EXO_ETIMEDOUT, %rcx
+1:
+  mov %rcx, %rax
+  jmp resume
+
+// Nobody waits for this, or an answer found nobody: the virtual processor goes back to whose it is.
+stray:
+  mov exo_transfer_doorbell(%rip), %rax
+  movl $1, EXO_DOORBELL_DECLINE(%rax)
+  jmp stray
+.size exo_transfer_entry, . - exo_transfer_entry
+
+.section .note.GNU-stack, "", @progbits

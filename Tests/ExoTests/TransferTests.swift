@@ -1,0 +1,143 @@
+import ExoABI
+import Testing
+
+@testable import Exo
+
+/// Gates and connections without anything running: where slots lead, who is told, and what is left of them. The invariant checker
+/// looks at every slot and frame.
+@Suite struct TransferTests {
+  private let bench: KernelBench
+  private let server: EnvironmentID
+  private let client: EnvironmentID
+  private let gate: CapabilityHandle
+  private let call: CapabilityHandle
+
+  init() throws {
+    bench = try KernelBench()
+    server = try bench.domain()
+    client = try bench.domain()
+    for id in [server, client] {
+      try bench.executable(at: 0x40_0000, in: id)
+      try bench.call(EXO_CALL_transfer_bind, 0x40_0000, by: id)
+    }
+    gate = CapabilityHandle(rawValue: UInt64(try bench.call(EXO_CALL_gate_create, by: server).result))
+    call = try bench.kernel.capabilities.grant(
+      gate, from: server, to: client,
+      as: Authority(try bench.kernel.inspect(gate, in: server).resource, .call))
+  }
+
+  private func expectSound(_ comment: Comment? = nil) {
+    #expect(bench.kernel.checkInvariants() == [], comment)
+  }
+  private func connect() throws -> UInt64 {
+    UInt64(try bench.call(EXO_CALL_gate_connect, call.rawValue, by: client).result)
+  }
+  private func leads(_ id: EnvironmentID, _ number: UInt64) -> UInt64? {
+    bench.kernel.domains[id]?.shell.transfer.leads(Int(number), in: bench.kernel.memory).root
+  }
+  private func root(_ id: EnvironmentID) -> UInt64? {
+    bench.kernel.domains[id]?.shell.space.root.address.value
+  }
+  private func peer(_ id: EnvironmentID, _ number: UInt64) throws -> UInt32 {
+    let start = try #require(bench.kernel.domains[id]?.shell.start.address.value)
+    return bench.kernel.memory.load32(PhysicalAddress(start + UInt64(EXO_PEERS_OFFSET) + number * 8))
+  }
+
+  @Test func aConnectionLeadsThereAndBack() throws {
+    expectSound("before")
+    let number = try connect()
+    expectSound()
+    #expect(leads(client, number) == root(server))
+    #expect(leads(server, 0) == root(client))
+    #expect(try peer(client, number) == UInt32(EXO_PEER_RUNNABLE))
+    #expect(
+      bench.kernel.signals.map(\.1) == [Event(kind: .gate, data: 0, value: UInt64(EXO_GATE_CONNECTED))])
+  }
+
+  enum Way: CaseIterable { case disconnect, dropGate, revoke, dropCall, serverEnds, clientEnds }
+  /// Whatever it stood on goes: no transfer comes through, and nothing is left when both have let go.
+  @Test(arguments: Way.allCases) func endsWithWhatItStoodOn(_ way: Way) throws {
+    let free = bench.kernel.frames.freeCount
+    let number = try connect()
+    bench.kernel.signals = []
+    switch way {
+    case .disconnect: try bench.call(EXO_CALL_gate_disconnect, number, by: client)
+    case .dropGate: try bench.call(EXO_CALL_capability_drop, gate.rawValue, by: server)
+    case .revoke: try bench.call(EXO_CALL_capability_revoke, gate.rawValue, by: server)
+    case .dropCall: try bench.call(EXO_CALL_capability_drop, call.rawValue, by: client)
+    case .serverEnds: bench.kernel.destroyDomain(server)
+    case .clientEnds: bench.kernel.destroyDomain(client)
+    }
+    expectSound("\(way)")
+    if way != .clientEnds { #expect(leads(client, number) == root(client)) }
+    if way != .serverEnds {
+      #expect(leads(server, 0) == root(server))
+      #expect(try peer(server, 0) == UInt32(EXO_PEER_CLOSED))
+      try bench.call(EXO_CALL_gate_disconnect, 0, by: server)
+    }
+    if way != .clientEnds, way != .disconnect {
+      #expect(throws: Refusal.brokenPipe) { try bench.call(EXO_CALL_gate_signal, number, by: client) }
+      try bench.call(EXO_CALL_gate_disconnect, number, by: client)
+    }
+    #expect(bench.kernel.connections.isEmpty)
+    #expect(!bench.kernel.signals.isEmpty)
+    if way != .serverEnds, way != .clientEnds {
+      bench.kernel.reclaim()
+      #expect(bench.kernel.frames.freeCount == free)
+    }
+    expectSound("\(way), after both let go")
+  }
+
+  @Test func aStoppedServerIsNotEntered() throws {
+    let number = try connect()
+    bench.kernel.hold(gatesOf: server, true)
+    #expect(leads(client, number) == root(client))
+    // Its own returns go on.
+    #expect(leads(server, 0) == root(client))
+    expectSound("held")
+    bench.kernel.hold(gatesOf: server, false)
+    #expect(leads(client, number) == root(server))
+    expectSound("let go")
+  }
+
+  @Test func limits() throws {
+    #expect(throws: Refusal.invalid) { try bench.call(EXO_CALL_gate_connect, gate.rawValue, by: server) }
+    for _ in 0..<13 { _ = try connect() }
+    expectSound()
+    // 20 bindings of the client: its entry, then connections.
+    #expect(throws: Refusal.quota) { for _ in 0..<60 { _ = try connect() } }
+    expectSound()
+    #expect(throws: Refusal.busy) { try bench.call(EXO_CALL_transfer_bind, 0, by: server) }
+    #expect(throws: Refusal.busy) {
+      try bench.call(EXO_CALL_exception_bind, 4, 0x40_0000, exo_stack_top, by: server)
+    }
+  }
+
+  @Test func onlyWithTheRightToCall() throws {
+    let other = try bench.kernel.capabilities.grant(
+      gate, from: server, to: client,
+      as: Authority(try bench.kernel.inspect(gate, in: server).resource, .control))
+    #expect(throws: Refusal.notPermitted) {
+      try bench.call(EXO_CALL_gate_connect, other.rawValue, by: client)
+    }
+    expectSound()
+  }
+
+  @Test func onTwoProcessorsNothingLeadsAcross() throws {
+    bench.kernel.domains[server]?.processor = 1
+    let number = try connect()
+    expectSound()
+    #expect(leads(client, number) == root(client))
+    #expect(try peer(client, number) == UInt32(EXO_PEER_RUNNABLE))
+  }
+}
+
+extension KernelBench {
+  /// A page of the environment's own that it may execute.
+  func executable(at address: UInt64, in id: EnvironmentID) throws {
+    let handle = UInt64(
+      bitPattern: try call(EXO_CALL_frame_allocate, UInt64(EXO_FRAME_ANY), 1, by: id).result)
+    let rights = UInt64(EXO_READ | EXO_EXECUTE)
+    try call(EXO_CALL_map, handle, 0, address, 1, rights, by: id)
+  }
+}

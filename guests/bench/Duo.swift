@@ -1,0 +1,65 @@
+import GuestRuntime
+import LibOS
+
+/// Two children that work together: one offers a gate, the other measures and leaves its figures in a page that all share. Their
+/// parent sleeps meanwhile.
+struct Duo {
+  /// Words of the shared page: handles that the parent or the server hands over, what is to be done, and the figures.
+  enum Word {
+    static let peerOfServer = 0, peerOfClient = 1, gate = 2, count = 3, ticks = 4, operations = 5, free = 16
+  }
+
+  private static var address: UInt64 { 0x6000_0000_0000 }
+  static var words: UnsafeMutablePointer<UInt64> {
+    UnsafeMutablePointer(bitPattern: UInt(address)).unsafelyUnwrapped
+  }
+  static func load(_ word: Int) -> UInt64 { exo_load64(address + UInt64(word) * 8) }
+  static func store(_ word: Int, _ value: UInt64) { exo_store64(address + UInt64(word) * 8, value) }
+
+  /// Runs the two until the client has ended; its figures, if it exited with 0.
+  static func run(
+    _ command: Command, serverOn: UInt64 = 0, server: Child.Body, client: Child.Body
+  ) -> Timing? {
+    do throws(ExocallError) {
+      let frame = try Exocall.frameAllocate(count: 1).owner
+      try frame.map(at: address, pages: 1, [.read, .write])
+      defer {
+        try? Exocall.unmap(address, pages: 1)
+        try? frame.drop()
+      }
+      for word in 0..<512 { words[word] = 0 }
+      words[Word.count] = command.count
+      let quota = EnvironmentQuota(frames: 96, bindings: 8)
+      var first = try Child.make(quota, on: serverOn, server)
+      defer { first.release() }
+      var second = try Child.make(quota, on: 0, client)
+      defer { second.release() }
+      try first.environment.map(frame, at: address, pages: 1, [.read, .write])
+      try second.environment.map(frame, at: address, pages: 1, [.read, .write])
+      words[Word.peerOfServer] = try second.environment.capability.grant(to: first.environment, .deliver)
+        .handle
+      words[Word.peerOfClient] = try first.environment.capability.grant(to: second.environment, .deliver)
+        .handle
+      try first.start()
+      try second.start()
+      guard try second.watch.wait() == .exited(status: 0) else { return nil }
+      return Timing(words[Word.ticks], words[Word.operations])
+    } catch { return nil }
+  }
+
+  // --- in the children
+
+  static func offer(_ gate: Gate) throws(ExocallError) {
+    let client = Environment(capability: Capability(handle: load(Word.peerOfServer)), number: 0)
+    store(Word.gate, try gate.capability.grant(to: client, .call).handle)
+  }
+  static func connect() throws(ExocallError) -> Connection {
+    while load(Word.gate) == 0 { exo_yield(Startup.page.pointee.doorbell, 0) }
+    return try Connection.open(Capability(handle: load(Word.gate)))
+  }
+  static func report(_ timing: Timing) -> Int32 {
+    words[Word.ticks] = timing.ticks
+    words[Word.operations] = timing.operations
+    return 0
+  }
+}
