@@ -1,3 +1,4 @@
+import CKVM
 import ExoABI
 
 extension Environment {
@@ -15,7 +16,8 @@ extension Environment {
     machine.service.add(self)
     let entryPoint = EntryPoint(entry: image.entry, stack: GuestAddress(exo_stack_top))
     if trace.wants(.environment) { trace.record(.started, of: id) }
-    guard processor.begin(self, at: entryPoint) else { throw .notStartable }
+    // A time limit that is over by now has ended it already: that is its outcome, and no error of the start.
+    guard processor.begin(self, at: entryPoint) || deadline <= ckvm_monotonic() else { throw .notStartable }
     machine.configuration.logger.debug("launched \(name) as \(id) on processor \(processor.number)")
   }
 
