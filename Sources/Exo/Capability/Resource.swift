@@ -46,6 +46,16 @@ enum Resource: Hashable, Sendable {
     }
   }
 
+  /// The first number that it names and how many, as environments are told.
+  var names: (first: UInt32, count: UInt32) {
+    switch self {
+    case .frames(let run), .slices(_, let run): (run.first, run.count)
+    case .addressSpace(let id), .environment(let id): (id.number, 1)
+    case .gate(let number), .event(let number), .filter(let number), .region(let number): (number, 1)
+    case .extent(let disk, _): (disk, 1)
+    }
+  }
+
   /// `nil` where the run is empty or passes the last frame number.
   static func frames(_ first: Frame, count: UInt32) -> Resource? {
     Run(first: first.number, count: count).map { .frames($0) }

@@ -237,13 +237,7 @@ extension Kernel {
 extension Authority {
   /// As `capability_inspect` tells it.
   fileprivate func completion(tag: UInt64) -> Completion {
-    let (first, count): (UInt32, UInt32) =
-      switch resource {
-      case .frames(let run), .slices(_, let run): (run.first, run.count)
-      case .addressSpace(let id), .environment(let id): (id.number, 1)
-      case .gate(let number), .event(let number), .filter(let number), .region(let number): (number, 1)
-      case .extent(let disk, _): (disk, 1)
-      }
+    let (first, count) = resource.names
     return Completion(
       tag: tag, result: Int64(resource.kind.rawValue),
       values: (UInt64(rights.rawValue), UInt64(first) | UInt64(count) << 32))

@@ -118,13 +118,7 @@ extension Kernel {
   /// Adds an entry to the repossession vector.
   private mutating func record(_ resource: Resource, takenFrom id: EnvironmentID) {
     guard let number = domains[id]?.repossessions else { return }
-    let (first, count): (UInt32, UInt32) =
-      switch resource {
-      case .frames(let run), .slices(_, let run): (run.first, run.count)
-      case .environment(let other), .addressSpace(let other): (other.number, 1)
-      case .gate(let object), .event(let object), .filter(let object), .region(let object): (object, 1)
-      case .extent(let disk, _): (disk, 1)
-      }
+    let (first, count) = resource.names
     let slot = Int(EXO_REPOSSESSED_OFFSET) + Int(number % UInt32(EXO_REPOSSESSED_CAPACITY)) * 16
     guard let field = startField(id, slot) else { return }
     memory.store(UInt64(resource.kind.rawValue) | UInt64(first) << 32, field)
