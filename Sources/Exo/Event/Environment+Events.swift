@@ -76,6 +76,7 @@ extension Environment {
   /// Sets or clears the one timer; the event comes at the first look after the time.
   func setTimer(_ time: UInt64) {
     timer.store(time == 0 ? .max : time, ordering: .sequentiallyConsistent)
+    machine.service.lookAtClocks()
   }
 
   /// Posts the timer's event if its time has come.

@@ -19,6 +19,8 @@ final class ServiceThread: Sendable {
   /// What the status lines of all environments that do not sleep say. Held while they are written, so that none is
   /// told an old mode after a new one.
   private let mode: Mutex<Int32>
+  /// Set before it works out how long it may sleep.
+  private let isAsleep = Atomic<Bool>(false)
   private let doorbell: Descriptor
   private let control: Descriptor
   private let thread = Mutex<HostThread?>(nil)
@@ -81,6 +83,10 @@ final class ServiceThread: Sendable {
   func remove(_ environment: Environment) {
     served.withLock { $0.environments.removeAll { $0.id == environment.id } }
     version.add(1, ordering: .releasing)
+  }
+  /// Tells it that a time or a condition was set which it may not have reckoned with before it went to sleep.
+  func lookAtClocks() {
+    if isAsleep.load(ordering: .sequentiallyConsistent) { _ = ckvm_eventfd_signal(control.number) }
   }
   /// Makes it look at everything again.
   func notify() {
@@ -186,7 +192,7 @@ final class ServiceThread: Sendable {
       let environment = environments[index]
       let sleeps = environment.isWaiting.load(ordering: .acquiring)
       let sleep = environment.sleepNumber.load(ordering: .acquiring)
-      if sleeps, quiet[index] == sleep, forget(environment) {
+      if sleeps, quiet[index] == sleep, forget(environment, in: sleep) {
         environments.swapAt(index, environments.count - 1)
         environments.removeLast()
         quiet.swapAt(index, quiet.count - 1)
@@ -201,11 +207,16 @@ final class ServiceThread: Sendable {
     return worked
   }
 
-  /// Passes over an environment from now on, unless it has just woken.
-  private func forget(_ environment: Environment) -> Bool {
+  /// Passes over an environment from now on, if it is still in that sleep. In another one it may have submitted something between
+  /// the look that found nothing and now.
+  private func forget(_ environment: Environment, in sleep: UInt64) -> Bool {
     environment.isPolled.store(false, ordering: .sequentiallyConsistent)
-    guard !environment.isWaiting.load(ordering: .sequentiallyConsistent) else { return true }
-    // Whoever sets it first sees to it.
+    if environment.isWaiting.load(ordering: .sequentiallyConsistent),
+      environment.sleepNumber.load(ordering: .sequentiallyConsistent) == sleep
+    {
+      return true
+    }
+    // It has woken. Whoever sets it first sees to it.
     return environment.isPolled.exchange(true, ordering: .sequentiallyConsistent)
   }
 
@@ -271,15 +282,21 @@ final class ServiceThread: Sendable {
       pollfd(fd: control.number, events: Int16(POLLIN), revents: 0),
       pollfd(fd: doorbell.number, events: Int16(POLLIN), revents: 0),
     ]
+    isAsleep.store(true, ordering: .sequentiallyConsistent)
+    defer { isAsleep.store(false, ordering: .relaxed) }
     let now = ckvm_monotonic()
     let soon = now &+ Self.patience
     var deadline = latest
     for environment in environments {
       deadline = min(
-        deadline, environment.endRequested.load(ordering: .relaxed) ? soon : environment.deadline,
-        environment.timer.load(ordering: .relaxed), environment.callDeadline.load(ordering: .relaxed),
-        environment.revocationDeadline.load(ordering: .relaxed))
-      if environment.hasPredicate.load(ordering: .relaxed), environment.isWaiting.load(ordering: .relaxed) {
+        deadline,
+        environment.endRequested.load(ordering: .sequentiallyConsistent) ? soon : environment.deadline,
+        environment.timer.load(ordering: .sequentiallyConsistent),
+        environment.callDeadline.load(ordering: .sequentiallyConsistent),
+        environment.revocationDeadline.load(ordering: .sequentiallyConsistent))
+      if environment.hasPredicate.load(ordering: .sequentiallyConsistent),
+        environment.isWaiting.load(ordering: .sequentiallyConsistent)
+      {
         deadline = min(deadline, now &+ Self.predicateInterval)
       }
       if environment.consolePending.load(ordering: .relaxed) {

@@ -113,7 +113,11 @@ extension Processor {
       $0.awaited = completion
       return true
     }
-    if sleeps { environment.publishPresence() }
+    if sleeps {
+      environment.publishPresence()
+      // Somebody must look at the condition from now on.
+      if environment.hasPredicate.load(ordering: .relaxed) { environment.machine.service.lookAtClocks() }
+    }
     return sleeps
   }
 }

@@ -100,8 +100,7 @@ final class ProcessorLoop {
       }
       let (box, isAdopted) = try nextBox(of: environment)
       environment.latch.setKicker(box.vcpu.kicker)
-      environment.machine.service.refresh(environment)
-      environment.machine.service.poll(environment)
+      announceAwake(environment)
       box.ran = ckvm_monotonic()
       var slice = Slice(ends: ckvm_monotonic() &+ length)
       defer { if slice.isTimed { setTimer(0) } }
@@ -170,6 +169,12 @@ final class ProcessorLoop {
       environment.requestEnd(.hostFailure(error))
       finish(environment)
     }
+  }
+
+  /// Whoever serves rings passes over those that sleep.
+  private func announceAwake(_ environment: Environment) {
+    environment.machine.service.refresh(environment)
+    environment.machine.service.poll(environment)
   }
 
   private func setTimer(_ nanoseconds: UInt64) {
@@ -252,8 +257,12 @@ final class ProcessorLoop {
           environment.advanceConsole()
           return .yielded(to: nil)
         }
-        let slept = processor.putToSleep(environment, until: UInt32(truncatingIfNeeded: value))
-        return slept ? .asleep : .again
+        guard !processor.putToSleep(environment, until: UInt32(truncatingIfNeeded: value)) else {
+          return .asleep
+        }
+        // For a moment it looked asleep, and may have been passed over.
+        announceAwake(environment)
+        return .again
       default: break
       }
       environment.requestEnd(.misused(.deviceAccess(address: address, length: 4, isWrite: true)))
