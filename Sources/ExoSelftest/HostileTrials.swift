@@ -48,7 +48,7 @@ extension Trial {
     "doorbell",
     "dirty-processor", "system-call-handler", "nucleus-calls",
     "exception-stacks", "exception-handlers", "small-stack", "pinned-stack", "stub-fault", "guarantees",
-    "events", "slices", "gates", "stray-returns", "cycles", "call-races", "forged-handles",
+    "events", "slices", "gates", "stray-returns", "cycles", "call-races", "dead-gates", "forged-handles",
     "stale-handles", "foreign-handles", "wrong-kinds", "more-rights",
     "environments",
     "regions",

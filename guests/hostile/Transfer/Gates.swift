@@ -5,7 +5,7 @@ import LibOS
 
 /// Attacks on control transfer. Clients and servers are children of the LibOS's kind, with data of their own.
 extension Attack {
-  static var transfer: [Attack] { [gates, strayReturns, cycles, races] }
+  static var transfer: [Attack] { [gates, strayReturns, cycles, races, deadGates] }
 
   /// Entries where none can be, gates without one, connections that are none, any number in RAX.
   static var gates: Attack {
@@ -74,6 +74,23 @@ extension Attack {
       var pair = mounted(server: slowServer, client: hastyClient)
       expectEnd(&pair.client, 0, "the client")
       pair.discard()
+    }
+  }
+
+  /// Servers that die at any time of a call.
+  static var deadGates: Attack {
+    Attack("dead-gates", "Ends servers and clients at any point of a call, and calls the dead.") {
+      for round in 0..<12 as Range<UInt64> {
+        var pair = mounted(server: slowServer, client: tirelessClient)
+        // Before that there is no gate to die behind.
+        expect(eventually { Pair.words[Pair.Word.free] != 0 }, "the two never met")
+        let pause = Clock.now + round * 170_000
+        while Clock.now < pause { exo_pause() }
+        let victim = round % 2 == 0 ? pair.server : pair.client
+        expect((try? victim.environment.end(status: 9)) != nil, "ending is refused")
+        if round % 2 == 0 { expectEnd(&pair.client, 0, "the client of a dead server") }
+        pair.discard()
+      }
     }
   }
 }
@@ -194,4 +211,22 @@ private func hastyClient(_ argument: UInt64) -> Int32 {
   message.words.0 = 5
   do throws(ExocallError) { try connection.call(&message) } catch { return 3 }
   return message.words.0 == 15 ? 0 : 4
+}
+
+private func tirelessClient(_ argument: UInt64) -> Int32 {
+  guard let connection = try? Pair.connect() else { return 0 }
+  while true {
+    var message = Message()
+    message.words.0 = 2
+    message.words.1 = 100_000
+    do throws(ExocallError) {
+      try connection.call(&message)
+      guard message.words.0 == 6 else { return 2 }
+      Pair.words[Pair.Word.free] = 1
+    } catch {
+      // The server has ended, before or within the call.
+      guard error == .noEntry || error == .closedPipe else { return 3 }
+      return 0
+    }
+  }
 }
