@@ -205,8 +205,8 @@ import Testing
     #expect(
       [
         EXO_EVENT_SLICE_END, EXO_EVENT_REVOCATION, EXO_EVENT_CHILD_ENDED, EXO_EVENT_MESSAGE, EXO_EVENT_TIMER,
-        EXO_EVENT_GATE, EXO_EVENT_KINDS,
-      ] == [0, 1, 2, 3, 4, 5, 6])
+        EXO_EVENT_GATE, EXO_EVENT_PACKETS, EXO_EVENT_KINDS,
+      ] == [0, 1, 2, 3, 4, 5, 6, 7])
     #expect([EXO_VECTOR_MAP, EXO_VECTOR_UNMAP, EXO_VECTOR_PROTECT] == [0, 1, 2])
   }
 

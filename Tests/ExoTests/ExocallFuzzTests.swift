@@ -103,6 +103,12 @@ import Testing
       return Revocation.isRevocable(kind) && 1...(1 << 32) ~= amount
     case .predicateBind(_, let length, let page):
       return 0...Rule.instructionLimit * 8 ~= length && (length == 0 || isMappable(page, 1))
+    case .packetRingBind(let address, let slots):
+      return 8...128 ~= slots && slots & (slots - 1) == 0 && isMappable(address, slots + 1)
+    case .packetRingUnbind(let ring), .packetSend(let ring), .transmitBind(_, let ring):
+      return 0..<Int(EXO_PACKET_RINGS) ~= ring
+    case .transmitDerive(_, _, let count): return 0...Int(EXO_FILTER_STEPS) ~= count
+    case .filterInstall: return true
     case .gateCreate, .gateConnect, .gateDeadline, .eventUnbind, .eventPost, .timerSet: return true
     case .null, .exit, .frameFree, .clock, .capabilityRevoke, .capabilityDrop, .capabilityInspect,
       .capabilityNext, .environmentCreate, .environmentStop, .environmentResume, .environmentEnd,

@@ -19,7 +19,7 @@ struct CapabilityRights: OptionSet, Hashable, Sendable, CustomStringConvertible 
   static let control = CapabilityRights(rawValue: 1 << 4)
   /// Environment, filter: read its state.
   static let inspect = CapabilityRights(rawValue: 1 << 5)
-  /// Gate: enter it.
+  /// Gate: enter it. Filter: claim some of what it matches. Template: send what it matches.
   static let call = CapabilityRights(rawValue: 1 << 6)
   /// Event: post it.
   static let signal = CapabilityRights(rawValue: 1 << 7)

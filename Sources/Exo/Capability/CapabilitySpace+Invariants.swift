@@ -79,7 +79,8 @@ extension Resource {
     switch self {
     case .frames(let run): (kind.rawValue, 0, UInt64(run.first))
     case .addressSpace(let environment), .environment(let environment): (kind.rawValue, environment.number, 0)
-    case .gate(let number), .event(let number), .filter(let number), .region(let number):
+    case .gate(let number), .event(let number), .filter(let number), .region(let number),
+      .transmit(let number):
       (kind.rawValue, number, 0)
     case .slices(let processor, let run): (kind.rawValue, processor, UInt64(run.first))
     case .extent(let disk, let run): (kind.rawValue, disk, run.first)

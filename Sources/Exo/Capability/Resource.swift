@@ -7,7 +7,10 @@ enum Resource: Hashable, Sendable {
   case event(UInt32)
   /// Slots of the slice vector of one processor.
   case slices(processor: UInt32, Run<UInt32>)
+  /// Packets that may be claimed, or are (`Network`).
   case filter(UInt32)
+  /// Packets that may be sent.
+  case transmit(UInt32)
   /// Bytes under an access rule.
   case region(UInt32)
   /// Blocks of one disk.
@@ -15,7 +18,7 @@ enum Resource: Hashable, Sendable {
 
   enum Kind: UInt32, CaseIterable, Sendable {
     case frames = 1
-    case addressSpace, environment, gate, event, slices, filter, extent, region
+    case addressSpace, environment, gate, event, slices, filter, extent, region, transmit
 
     /// The rights that mean something for objects of this kind. No capability carries others.
     var rights: CapabilityRights {
@@ -26,7 +29,8 @@ enum Resource: Hashable, Sendable {
       case .gate: [.call, .control, .grant]
       case .event: [.signal, .control, .grant]
       case .slices: [.control, .grant]
-      case .filter: [.inspect, .control, .grant]
+      case .filter: [.inspect, .control, .call, .grant]
+      case .transmit: [.call, .grant]
       case .extent, .region: [.read, .write, .grant]
       }
     }
@@ -41,6 +45,7 @@ enum Resource: Hashable, Sendable {
     case .event: .event
     case .slices: .slices
     case .filter: .filter
+    case .transmit: .transmit
     case .region: .region
     case .extent: .extent
     }
@@ -51,7 +56,9 @@ enum Resource: Hashable, Sendable {
     switch self {
     case .frames(let run), .slices(_, let run): (run.first, run.count)
     case .addressSpace(let id), .environment(let id): (id.number, 1)
-    case .gate(let number), .event(let number), .filter(let number), .region(let number): (number, 1)
+    case .gate(let number), .event(let number), .filter(let number), .region(let number),
+      .transmit(let number):
+      (number, 1)
     case .extent(let disk, _): (disk, 1)
     }
   }
@@ -92,6 +99,7 @@ extension Resource: CustomStringConvertible {
     case .event(let number): "event \(number)"
     case .slices(let processor, let run): "slices \(run) of processor \(processor)"
     case .filter(let number): "filter \(number)"
+    case .transmit(let number): "template \(number)"
     case .region(let number): "region \(number)"
     case .extent(let disk, let run): "blocks \(run) of disk \(disk)"
     }

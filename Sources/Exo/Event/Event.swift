@@ -15,6 +15,8 @@ struct Event: Hashable, Sendable {
     case timer = 4
     /// A connection was made, signalled or closed.
     case gate = 5
+    /// A packet has come to a ring that wanted to be told.
+    case packets = 6
   }
   var kind: Kind
   var data: UInt32 = 0

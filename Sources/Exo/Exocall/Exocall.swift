@@ -80,6 +80,13 @@ enum Exocall: Hashable, Sendable {
 
   case systemCallBind(handler: GuestAddress?)
 
+  case packetRingBind(GuestAddress, slots: Int)
+  case packetRingUnbind(Int)
+  case filterInstall(GuestAddress)
+  case transmitDerive(CapabilityHandle, steps: GuestAddress, count: Int)
+  case transmitBind(CapabilityHandle, ring: Int)
+  case packetSend(ring: Int)
+
   enum PageOperation: UInt64, Sendable { case map, unmap, protect }
 
   /// The most one console call moves: what a pipe takes without blocking.
@@ -222,10 +229,28 @@ enum Exocall: Hashable, Sendable {
       self = .predicateBind(
         rule: GuestAddress(a), length: Int(b), page: b == 0 ? GuestAddress(0) : try Self.mappable(c, pages: 1)
       )
+    case EXO_CALL_packet_ring_bind.rawValue:
+      guard b >= UInt64(EXO_PACKET_SLOTS_LEAST), b <= UInt64(EXO_PACKET_SLOTS), b & (b - 1) == 0 else {
+        throw .invalid
+      }
+      let pages = UInt64(PacketRing.pages(slots: Int(b)))
+      self = .packetRingBind(try Self.mappable(a, pages: pages), slots: Int(b))
+    case EXO_CALL_packet_ring_unbind.rawValue: self = .packetRingUnbind(try Self.packetRing(a))
+    case EXO_CALL_filter_install.rawValue: self = .filterInstall(GuestAddress(a))
+    case EXO_CALL_transmit_derive.rawValue:
+      guard c <= UInt64(EXO_FILTER_STEPS) else { throw .invalid }
+      self = .transmitDerive(CapabilityHandle(rawValue: a), steps: GuestAddress(b), count: Int(c))
+    case EXO_CALL_transmit_bind.rawValue:
+      self = .transmitBind(CapabilityHandle(rawValue: a), ring: try Self.packetRing(b))
+    case EXO_CALL_packet_send.rawValue: self = .packetSend(ring: try Self.packetRing(a))
     default: throw .noSuchCall
     }
   }
 
+  private static func packetRing(_ raw: UInt64) throws(Refusal) -> Int {
+    guard raw < UInt64(EXO_PACKET_RINGS) else { throw .absent }
+    return Int(raw)
+  }
   private static func connection(_ raw: UInt64) throws(Refusal) -> Int {
     guard raw < UInt64(TransferPage.connections) else { throw .absent }
     return Int(raw)

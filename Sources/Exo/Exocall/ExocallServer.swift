@@ -116,6 +116,11 @@ extension Environment {
     case .gateDeadline(let time):
       setCallDeadline(time)
       return Completion(tag: tag, result: 0)
+    case .packetSend(let ring):
+      let sent = try machine.network.send(ring, of: id)
+      machine.tell(sent.told)
+      return Completion(
+        tag: tag, result: Int64(sent.taken), values: (UInt64(sent.refused), UInt64(sent.dropped)))
     case .eventPost, .slicesBind, .revokeRequest, .environmentCreate, .environmentStart, .environmentStop,
       .environmentResume,
       .environmentEnd,
@@ -228,6 +233,16 @@ extension Kernel {
           Event(kind: .gate, data: UInt32(peer.number), value: UInt64(EXO_GATE_SIGNALLED))
         ))
     case .exceptionUnbind(let vector): try unbindException(vector, in: id)
+    case .packetRingBind(let address, let slots):
+      return Completion(tag: tag, result: Int64(try bindPacketRing(address, slots: slots, in: id)))
+    case .packetRingUnbind(let number): try unbindPacketRing(number, in: id)
+    case .filterInstall(let address):
+      let (handle, number) = try installFilter(at: address, in: id)
+      return Completion(tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(number), 0))
+    case .transmitDerive(let handle, let steps, let count):
+      let (derived, number) = try deriveTemplate(handle, stepsAt: steps, count: count, in: id)
+      return Completion(tag: tag, result: Int64(bitPattern: derived.rawValue), values: (UInt64(number), 0))
+    case .transmitBind(let handle, let ring): try bindTemplate(handle, to: ring, in: id)
     default: throw .noSuchCall
     }
     return Completion(tag: tag, result: 0)

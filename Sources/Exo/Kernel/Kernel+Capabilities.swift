@@ -71,6 +71,7 @@ extension Kernel {
         closeConnections(standingOn: removed.handle, in: removed.environment)
       }
     }
+    breakNetwork(of: removed)
     guard case .frames(let run) = removed.authority.resource else { return }
     if removed.isRoot {
       retire(Frame(run.first), count: Int(run.count))

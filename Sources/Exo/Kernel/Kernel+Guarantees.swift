@@ -77,6 +77,8 @@ extension Kernel {
 
   /// At an environment's end: its pins and bindings go before its mappings do.
   mutating func releaseGuarantees(of id: EnvironmentID) {
+    // Nothing comes into its pages any more.
+    let rings = closePacketRings(of: id)
     guard let domain = domains[id] else { return }
     for (page, count) in domain.pinned {
       guard let frame = frame(at: domain.shell.space.entry(of: page, in: memory).address) else { continue }
@@ -85,7 +87,7 @@ extension Kernel {
     let vectors = domain.exceptionStacks.values.reduce(0) { $0 + $1.vectors.count }
     releaseBindings(
       vectors + domain.guarantees.count + (domain.eventBinding == nil ? 0 : 1)
-        + (domain.predicate == nil ? 0 : 1), of: id)
+        + (domain.predicate == nil ? 0 : 1) + rings, of: id)
     domains[id]?.pinned = [:]
     domains[id]?.guarantees = []
     domains[id]?.exceptionStacks = [:]

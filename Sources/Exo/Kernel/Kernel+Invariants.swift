@@ -24,6 +24,7 @@ extension Kernel {
     checkPins(records, &wrong)
     checkSlices(&wrong)
     checkConnections(&wrong)
+    checkNetwork(&wrong)
     let living = Set(domains.keys)
     if living != Set(capabilities.environments) { wrong.append("environments and capability tables differ") }
     let published = memory.load(PhysicalAddress(machinePage.address.value + 8))
@@ -150,6 +151,9 @@ extension Kernel {
         for page in ExceptionStack(top: binding.stackTop).pushed { wishes[page, default: 0] += 1 }
       }
       if let predicate = domain.predicate { wishes[predicate.page, default: 0] += 1 }
+      for ring in domain.packetRings.values {
+        for page in 0..<ring.count { wishes[ring.address.advanced(byPages: page), default: 0] += 1 }
+      }
       if wishes != domain.pinned { wrong.append("\(id): pinned are \(domain.pinned), should be \(wishes)") }
       for (page, count) in domain.pinned {
         let entry = domain.shell.space.entry(of: page, in: memory)
@@ -166,9 +170,13 @@ extension Kernel {
         capabilities.roots.keys.count {
           switch $0 {
           case .region, .gate: capabilities.owner(of: $0) == id
+          case .filter(let number), .transmit(let number):
+            capabilities.owner(of: $0) == id
+              && network.withState { $0.authorities[number]?.isCharged ?? false }
           default: false
           }
         } + connections(madeBy: id) + (domain.entry == nil ? 0 : 1) + (domain.predicate == nil ? 0 : 1)
+        + domain.packetRings.count
       let charged = capabilities.quotas.account(of: id)?.used.bindings
       if charged != UInt64(bound + owned) {
         wrong.append("\(id) has \(bound + owned) bindings and is charged for \(charged ?? 0)")

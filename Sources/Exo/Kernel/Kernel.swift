@@ -3,10 +3,12 @@ import ExoABI
 /// Everything about authority and memory, behind the machine's one lock (`Machine.kernel`). It knows frames,
 /// address spaces, bindings and who holds what; it runs nothing.
 ///
-/// Lock order: an environment's ring, then the kernel, then a console or a processor's queue.
+/// Lock order: an environment's ring, then the kernel, then the network, a console or a processor's queue.
 struct Kernel: ~Copyable {
   let memory: PhysicalMemory
   let translations: Translations
+  /// Claims, packet rings and the switch between them: behind a lock of its own, which comes after this one.
+  let network: Network
   /// How this kind of machine is dealt with.
   private(set) var mechanisms: any SubstrateMechanisms
   var frames: FrameTable
@@ -37,6 +39,7 @@ struct Kernel: ~Copyable {
     guard let fixed = frames.allocate(upTo: 2, kind: .nucleus, owner: EnvironmentID(0)), fixed.count == 2
     else { throw .badMemorySize(bytes: memory.size, limit: Machine.memoryLimit) }
     self.memory = memory
+    network = Network(memory: memory)
     translations = Translations(memory: memory, hardware: hardware)
     mechanisms = hardware?.mechanisms ?? InterpretedRing0()
     self.frames = frames
@@ -150,6 +153,8 @@ struct Domain {
   var exceptionStacks: [Int: ExceptionStack] = [:]
   var eventBinding: EventBinding?
   var predicate: Predicate?
+  /// By their numbers here (`Kernel+Network`).
+  var packetRings: [Int: PacketRingPages] = [:]
   /// The protected entry context, once bound, and connections by their numbers here.
   var entry: GuestAddress?
   /// Whether SYSCALL enters it, which excludes an entry: where it leads is the virtual processor's affair.

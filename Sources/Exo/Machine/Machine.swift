@@ -33,6 +33,7 @@ public final class Machine: Sendable {
   let service: ServiceThread
   let processors: [Processor]
   let trace: Trace
+  let network: Network
   /// Monotonic nanoseconds at which it was made.
   let birth: UInt64
   let control = Mutex<ControlServer?>(nil)
@@ -90,6 +91,7 @@ public final class Machine: Sendable {
         repeating: Array(repeating: nil, count: SliceVector.count), count: count)
       kernel.publishMachine(clock: ClockBase(frequency: try Self.tscFrequency(hardware)))
       self.memory = memory
+      network = kernel.network
       self.service = service
       self.configuration = configuration
       self.kernel = Mutex(kernel)

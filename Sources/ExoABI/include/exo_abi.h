@@ -123,8 +123,9 @@
 #define EXO_EVENT_MESSAGE 3      // data: the poster's number; value: what it said
 #define EXO_EVENT_TIMER 4        // value: the time that was set
 #define EXO_EVENT_GATE 5         // data: number of a connection; value: EXO_GATE_*
+#define EXO_EVENT_PACKETS 6      // data: number of a packet ring whose `notify` was not 0, and is now
 #define EXO_EVENT_VECTOR 32  // what a LibOS's common entry may call it; no gate of the processor has it
-#define EXO_EVENT_KINDS 6
+#define EXO_EVENT_KINDS 7
 #define EXO_EVENT_CAPACITY 126
 #define EXO_EVENT_RING_OFFSET 64
 
@@ -210,6 +211,7 @@
 #define EXO_KIND_FILTER 7
 #define EXO_KIND_EXTENT 8
 #define EXO_KIND_REGION 9
+#define EXO_KIND_TRANSMIT 10
 #define EXO_RIGHT_GRANT 8
 #define EXO_RIGHT_CONTROL 16
 #define EXO_RIGHT_INSPECT 32
@@ -245,6 +247,26 @@
 #define EXO_RULE_LESS 11
 #define EXO_RULE_SKIP_IF_ZERO 12  // skip immediate instructions if register[a] is 0
 #define EXO_RULE_RESULT 13        // ends with register[a]
+
+// Packets. A filter is up to EXO_FILTER_STEPS steps, all of which must hold. Offsets count from the packet's first byte, or
+// from where the last move led. A packet that ends before a byte that is compared does not match.
+#define EXO_FILTER_STEPS 32
+#define EXO_FILTER_COMPARE 0     // `width` bytes (1, 2, 4) at `offset`, in network order, under `mask` are `value`
+#define EXO_FILTER_PROTOCOL 1    // the protocol that extension headers led to, under `mask`, is `value`
+#define EXO_FILTER_HEADER 2      // moves by the byte at `offset` under `mask`, shifted left by `value` (signed)
+#define EXO_FILTER_TAGS 3        // moves past at most two VLAN tags where an EtherType is expected, at `offset`
+#define EXO_FILTER_EXTENSIONS 4  // moves from an IPv6 header at `offset` past its extension headers
+#define EXO_FILTER_OFFSET_LIMIT 2047
+#define EXO_CLAIM_CONSENTS 4
+
+// A packet ring: one page with struct exo_packet_ring, then half a page for each slot: those of receive[], then of transmit[].
+#define EXO_PACKET_RINGS 8       // of one environment
+#define EXO_PACKET_SLOTS_LEAST 8
+#define EXO_PACKET_SLOTS 128     // most each way; a power of two
+#define EXO_PACKET_SIZE 2048     // most bytes of a packet, from its link-layer header
+#define EXO_PACKET_SENT 0        // exo_packet.status, of transmit[]
+#define EXO_PACKET_REFUSED 1     // no template bound to the ring allows it, or its length is none
+#define EXO_PACKET_DROPPED 2     // nobody had room for it
 
 #define EXO_NOTE_NAME "Exo"  // ELF note that carries the ABI version: type 1, one 32-bit word
 #define EXO_NOTE_ABI 1
@@ -354,6 +376,37 @@ struct exo_machine {
   uint64_t memory_base;  // guest-physical address of frame 0
 };
 
+// One step of a filter.
+struct exo_filter_step {
+  uint8_t operation, width;
+  uint16_t offset;
+  uint32_t mask, value;
+};
+// What filter_install is told: claim what the steps match, which `parent`, a capability to a filter with EXO_RIGHT_CALL, must
+// match too, for a ring. Where another environment has claimed some of it, `consents` names that filter, with EXO_RIGHT_CALL.
+struct exo_claim {
+  uint64_t parent;
+  uint64_t consents[EXO_CLAIM_CONSENTS];
+  uint32_t ring;
+  uint32_t steps;
+  struct exo_filter_step step[EXO_FILTER_STEPS];
+};
+
+// One slot: its buffer holds `length` bytes. `status` of a received packet is the number of the filter that claimed it.
+struct exo_packet {
+  uint32_t length, status;
+};
+// Counts wrap; packet n is in slot n % slots. The first three words are the environment's, the next three the exokernel's.
+struct exo_packet_ring {
+  uint32_t taken;      // packets of receive[] that it is done with
+  uint32_t submitted;  // packets of transmit[] that may be sent
+  uint32_t notify;     // not 0: post an event when a packet comes
+  uint32_t reserved[13];
+  uint32_t arrived, completed, dropped;
+  uint32_t reserved_[13];
+  struct exo_packet receive[EXO_PACKET_SLOTS], transmit[EXO_PACKET_SLOTS];
+};
+
 #define EXO_FEATURE_AVX 1
 #define EXO_FEATURE_AVX2 2
 #define EXO_FEATURE_AVX512 4
@@ -374,6 +427,11 @@ _Static_assert(EXO_REPOSSESSED_OFFSET + EXO_REPOSSESSED_CAPACITY * sizeof(struct
                "start page layout");
 _Static_assert(EXO_CONNECTIONS * EXO_TRANSFER_SLOT_SIZE <= EXO_TRANSFER_FRAMES, "slots end before frames");
 _Static_assert(EXO_TRANSFER_FRAMES + EXO_CONNECTIONS * EXO_TRANSFER_FRAME_SIZE <= EXO_PAGE_SIZE, "one transfer page");
+_Static_assert(sizeof(struct exo_filter_step) == 12, "filter step layout");
+_Static_assert(sizeof(struct exo_claim) == 48 + 12 * EXO_FILTER_STEPS, "claim layout");
+_Static_assert(offsetof(struct exo_packet_ring, arrived) == 64, "a line for each side");
+_Static_assert(offsetof(struct exo_packet_ring, receive) == 128, "a line for each side");
+_Static_assert(sizeof(struct exo_packet_ring) <= EXO_PAGE_SIZE, "a packet ring's head is one page");
 _Static_assert(sizeof(struct exo_event) == 32, "two events to a cache line");
 _Static_assert(sizeof(struct exo_events) == EXO_PAGE_SIZE, "the event ring is one page");
 _Static_assert(offsetof(struct exo_events, ring) == EXO_EVENT_RING_OFFSET, "event ring layout");

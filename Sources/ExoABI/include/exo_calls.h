@@ -67,7 +67,16 @@
   X(42, revoke_request, "environment, EXO_KIND_* of what is asked back, amount, deadline in nanoseconds of the monotonic clock",   \
     "amount, once it was given or taken; values: given, taken", "EBADF EPERM ESTALE ENOENT EINVAL EBUSY")  \
   X(43, predicate_bind, "address of a rule, its length in bytes or 0 to unbind, address of a page", "0",        \
-    "EFAULT EINVAL ENOENT EPERM EDQUOT")
+    "EFAULT EINVAL ENOENT EPERM EDQUOT")                                                                       \
+  X(44, packet_ring_bind, "address of struct exo_packet_ring and its buffers, slots each way", "number of the ring",  \
+    "EINVAL EFAULT ENOENT EPERM EDQUOT ENOSPC")                                                                 \
+  X(45, packet_ring_unbind, "number of a ring", "0", "ENOENT")                                                 \
+  X(46, filter_install, "address of struct exo_claim", "capability; values: its number",                        \
+    "EFAULT EINVAL EBADF EPERM ESTALE ENOENT EEXIST EDQUOT ENOSPC")                                            \
+  X(47, transmit_derive, "capability, address of struct exo_filter_step, count", "capability; values: its number",  \
+    "EFAULT EINVAL EBADF EPERM ESTALE EDQUOT ENOSPC")                                                                  \
+  X(48, transmit_bind, "capability, number of a ring", "0", "EBADF EPERM ESTALE ENOENT ENOSPC")                \
+  X(49, packet_send, "number of a ring", "packets taken; values: refused, dropped", "ENOENT")
 
 #ifndef __ASSEMBLER__
 #define EXO_CALL_ENUM(number, name, arguments, result, errors) EXO_CALL_##name = number,

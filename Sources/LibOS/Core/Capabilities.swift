@@ -28,7 +28,7 @@ public struct CapabilityRights: OptionSet, Hashable, Sendable {
 /// What a capability names.
 public enum CapabilityKind: UInt32, Sendable {
   case frames = 1
-  case addressSpace, environment, gate, event, slices, filter, extent, region
+  case addressSpace, environment, gate, event, slices, filter, extent, region, transmit
 }
 
 /// What a capability's holder may know of it.

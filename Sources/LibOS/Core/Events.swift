@@ -8,7 +8,7 @@
   /// Events: polled from the ring at no cost, or entering a handler as an interrupt would.
   public enum Events {
     public enum Kind: UInt32 {
-      case sliceEnd, revocation, childEnded, message, timer, gate
+      case sliceEnd, revocation, childEnded, message, timer, gate, packets
     }
     /// Runs on the stack of events, with the soft mask set: no other event enters until it returns.
     public typealias Handler = (Event) -> Void

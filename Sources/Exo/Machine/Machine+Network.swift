@@ -1,0 +1,58 @@
+import ExoABI
+
+/// What an environment needs to use the network: handles in its own table, and the address it sends from.
+public struct NetworkAdmission: Hashable, Sendable {
+  /// Of a capability to a filter: what it may claim at most.
+  public let filter: UInt64
+  /// Of a capability to a template: what it may send at most.
+  public let transmit: UInt64
+  public let address: MACAddress
+
+  /// As an environment is told, in the variable `EXO_NET`: `FILTER:TRANSMIT:MAC`, the address as 12 hexadecimal digits.
+  public var variable: String {
+    let digits = String(address.bits, radix: 16)
+    return "EXO_NET=\(filter):\(transmit):\(String(repeating: "0", count: 12 - digits.count))\(digits)"
+  }
+}
+
+extension Machine {
+  /// Lets an environment onto the machine's network: through the switch to the others, and to the device if there is one.
+  ///
+  /// - Parameters:
+  ///   - claim: what it may claim; nil for whatever nobody else has claimed.
+  ///   - sources: what it may send, any of them; nil for everything from the address it is given.
+  public func admit(
+    _ environment: Environment, claim: [Filter]? = nil, sources: [Filter]? = nil
+  ) throws(ShareError) -> NetworkAdmission {
+    let address = networkAddress(of: environment.id)
+    return try withKernel { (kernel) throws(ShareError) in
+      do {
+        // An address by itself excludes nothing, so this is a filter.
+        let own = try Filter.ethernet.from(address).filter
+        return NetworkAdmission(
+          filter: try kernel.admit(environment.id, .filter, claim ?? [.everything]).rawValue,
+          transmit: try kernel.admit(environment.id, .transmit, sources ?? [own]).rawValue,
+          address: address)
+      } catch let refusal as Refusal {
+        throw refusal == .quota
+          ? .quotaExceeded(environment.name, .capabilities, asked: 2) : .hasEnded(environment.name)
+      } catch {
+        throw .hasEnded(environment.name)
+      }
+    }
+  }
+
+  /// Locally administered, unique in the machine, and hardly ever another machine's.
+  private func networkAddress(of id: EnvironmentID) -> MACAddress {
+    let machine = UInt64(truncatingIfNeeded: birth ^ birth >> 16)
+    return MACAddress(
+      0x02, UInt8(truncatingIfNeeded: machine), UInt8(truncatingIfNeeded: machine >> 8),
+      UInt8(truncatingIfNeeded: machine >> 24), UInt8(truncatingIfNeeded: id.number >> 8),
+      UInt8(truncatingIfNeeded: id.number))
+  }
+
+  /// Posts the events for packets that have come.
+  func tell(_ receivers: [(environment: EnvironmentID, ring: Int)]) {
+    for (id, ring) in receivers { environment(id)?.post(Event(kind: .packets, data: UInt32(ring))) }
+  }
+}

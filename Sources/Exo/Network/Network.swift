@@ -1,0 +1,214 @@
+import ExoABI
+import Synchronization
+
+/// The machine's network: whose packets are whose, who may send what, and a switch between the environments' rings and a
+/// device, if there is one. Everything is behind one lock, which comes after the kernel's.
+///
+/// A packet is copied out of the sender's buffer before anything is asked of it, and once more into the receiver's. One from a
+/// device is copied once.
+final class Network: Sendable {
+  private let memory: PhysicalMemory
+  private let state: Mutex<NetworkState>
+
+  init(memory: PhysicalMemory) {
+    self.memory = memory
+    state = Mutex(NetworkState())
+  }
+
+  func withState<R, E: Error>(_ body: (inout NetworkState) throws(E) -> R) throws(E) -> R {
+    // `withLock` does not carry a typed error of a closure that borrows this way; the result does.
+    let result: Result<R, E> = state.withLock { state in
+      do throws(E) { return .success(try body(&state)) } catch { return .failure(error) }
+    }
+    return try result.get()
+  }
+
+  /// What `send` did.
+  struct Sent: Equatable {
+    var taken = 0
+    var refused = 0
+    var dropped = 0
+    /// Who wanted to be told, and of which of its rings.
+    var told: [(environment: EnvironmentID, ring: Int)] = []
+
+    static func == (a: Sent, b: Sent) -> Bool {
+      (a.taken, a.refused, a.dropped) == (b.taken, b.refused, b.dropped)
+    }
+  }
+
+  /// Sends what a ring holds, at most as much as it has slots.
+  func send(_ number: Int, of id: EnvironmentID) throws(Refusal) -> Sent {
+    var sent = Sent()
+    var outgoing = PacketBatch()
+    let device = try withState { (state) throws(Refusal) in
+      guard let slot = state.slot(of: number, id) else { throw .absent }
+      state.send(from: slot, in: memory, &sent, &outgoing)
+      return state.device
+    }
+    // No lock is held while a device is written to.
+    if let device, outgoing.count > 0 { sent.dropped += outgoing.count - device.send(outgoing) }
+    return sent
+  }
+
+  /// Hands packets of a device to those who claimed them. Returns who wanted to be told.
+  func deliver(_ batch: borrowing PacketBatch) -> [(environment: EnvironmentID, ring: Int)] {
+    state.withLock { state in
+      var told: [(environment: EnvironmentID, ring: Int)] = []
+      for index in 0..<batch.count { _ = state.route(batch.packet(index), from: nil, in: memory, &told) }
+      return told
+    }
+  }
+}
+
+/// Several packets, one after the other.
+struct PacketBatch {
+  private(set) var bytes: [UInt8] = []
+  private(set) var ranges: [Range<Int>] = []
+  var count: Int { ranges.count }
+
+  func packet(_ index: Int) -> ArraySlice<UInt8> { bytes[ranges[index]] }
+
+  mutating func append(_ packet: ArraySlice<UInt8>) {
+    ranges.append(bytes.count..<bytes.count + packet.count)
+    bytes += packet
+  }
+  mutating func removeAll() {
+    bytes.removeAll(keepingCapacity: true)
+    ranges.removeAll(keepingCapacity: true)
+  }
+}
+
+/// Where packets go that nobody in the machine has claimed.
+protocol PacketDevice: AnyObject, Sendable {
+  /// Sends without waiting. Returns how many were taken.
+  func send(_ batch: PacketBatch) -> Int
+}
+
+/// What the network's lock guards, code arenas and tables included: none of it is reached but under the lock.
+struct NetworkState: ~Copyable, @unchecked Sendable {
+  private var classifier = PacketClassifier()
+  private var rings: [PacketRing?] = []
+  /// What each filter in the classifier belongs to.
+  private var bound: [FilterID: (authority: UInt32, slot: Int)] = [:]
+  var authorities: [UInt32: NetworkAuthority] = [:]
+  private var lastAuthority: UInt32 = 0
+  var device: (any PacketDevice)?
+  /// Room for the packet that is being sent.
+  private var scratch: [UInt8] = []
+
+  /// Most that is claimed at a time, by all environments.
+  static let claimLimit = 16_384
+
+  // --- rings
+
+  func slot(of number: Int, _ id: EnvironmentID) -> Int? {
+    rings.firstIndex { $0?.owner == id && $0?.number == number }
+  }
+  mutating func addRing(_ ring: PacketRing) {
+    if let free = rings.firstIndex(where: { $0 == nil }) { rings[free] = ring } else { rings.append(ring) }
+  }
+  /// Takes a ring out, and whatever delivers to it. Nothing is written to its frames any more. Returns the claims.
+  mutating func removeRing(_ number: Int, of id: EnvironmentID) -> [UInt32] {
+    guard let slot = slot(of: number, id) else { return [] }
+    rings[slot] = nil
+    let claims = bound.filter { $0.value.slot == slot }
+    for filter in claims.keys { unbind(filter) }
+    return claims.map(\.value.authority)
+  }
+  mutating func bind(_ template: NetworkAuthority, _ handle: CapabilityHandle, to slot: Int) throws(Refusal) {
+    guard let ring = rings[slot] else { throw .absent }
+    if ring.templates.contains(where: { $0.handle == handle }) { return }
+    guard ring.templates.count < PacketRing.templateLimit else { throw .noSpace }
+    rings[slot]?.templates.append((handle, template.filters))
+  }
+  /// A capability of an environment is no more: nothing is sent on the strength of it.
+  mutating func unbindTemplates(_ handle: CapabilityHandle, of id: EnvironmentID) {
+    for slot in rings.indices where rings[slot]?.owner == id {
+      rings[slot]?.templates.removeAll { $0.handle == handle }
+    }
+  }
+
+  // --- claims and templates
+
+  mutating func add(_ authority: NetworkAuthority) -> UInt32 {
+    lastAuthority += 1
+    authorities[lastAuthority] = authority
+    return lastAuthority
+  }
+  /// Forgets a claim or a template; what it had bound is unbound.
+  mutating func remove(_ number: UInt32) -> NetworkAuthority? {
+    guard let authority = authorities.removeValue(forKey: number) else { return nil }
+    if let filter = authority.binding { unbind(filter) }
+    return authority
+  }
+  private mutating func unbind(_ filter: FilterID) {
+    classifier.remove(filter)
+    bound[filter] = nil
+  }
+
+  /// The claims that packets are delivered by and that some packet of this filter matches too.
+  func overlapping(_ filter: Filter) -> [UInt32] {
+    classifier.overlapping(filter).compactMap { bound[$0]?.authority }
+  }
+  /// Has what a claim matches delivered to a ring.
+  mutating func bind(_ number: UInt32, to slot: Int) throws(Refusal) {
+    guard let filter = authorities[number]?.filters.first, rings.indices.contains(slot), rings[slot] != nil
+    else { throw .absent }
+    guard bound.count < Self.claimLimit else { throw .noSpace }
+    let id: FilterID
+    do { id = try classifier.insert(filter) } catch { throw .noSpace }
+    bound[id] = (number, slot)
+    authorities[number]?.binding = id
+  }
+
+  // --- packets
+
+  mutating func send(
+    from slot: Int, in memory: PhysicalMemory, _ sent: inout Network.Sent, _ outgoing: inout PacketBatch
+  ) {
+    guard let pending = rings[slot]?.pending(in: memory) else { return }
+    for _ in 0..<pending {
+      scratch.removeAll(keepingCapacity: true)
+      var status = EXO_PACKET_REFUSED
+      if rings[slot]?.copyNext(to: &scratch, in: memory) ?? false, rings[slot]?.allows(scratch.span) ?? false
+      {
+        status = EXO_PACKET_SENT
+        let packet = scratch[...]
+        let route = route(packet, from: slot, in: memory, &sent.told)
+        // Many are meant by a group address, and only one of them can be in the machine.
+        if device != nil, route == .unclaimed || packet[0] & 1 != 0 {
+          outgoing.append(packet)
+        } else if route != .delivered {
+          status = EXO_PACKET_DROPPED
+          sent.dropped += 1
+        }
+      } else {
+        sent.refused += 1
+      }
+      rings[slot]?.complete(status, in: memory)
+      sent.taken += 1
+    }
+    rings[slot]?.publishCompleted(in: memory)
+  }
+
+  enum Route { case delivered, full, unclaimed }
+
+  /// Gives a packet to the one that claimed it, but never back to where it came from.
+  mutating func route(
+    _ packet: ArraySlice<UInt8>, from source: Int?, in memory: PhysicalMemory,
+    _ told: inout [(environment: EnvironmentID, ring: Int)]
+  ) -> Route {
+    guard let filter = classifier.classify(packet.span), let (authority, slot) = bound[filter], slot != source
+    else { return .unclaimed }
+    guard rings[slot]?.deliver(packet, of: authority, in: memory) ?? false else { return .full }
+    if rings[slot]?.takeWish(in: memory) ?? false, let ring = rings[slot] {
+      told.append((ring.owner, ring.number))
+    }
+    return .delivered
+  }
+
+  // --- what tests look at
+
+  var boundCount: Int { bound.count }
+  var ringKeys: [(EnvironmentID, Int)] { rings.compactMap { $0.map { ($0.owner, $0.number) } } }
+}
