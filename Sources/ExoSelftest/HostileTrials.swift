@@ -33,10 +33,15 @@ extension Trial {
       // Control transfer, where all are on one processor.
       attack("stray-returns", processors: 1),
       attack("cycles", processors: 1),
+      attack("call-storm", processors: 1),
+      attack("yield-cycle", processors: 1),
       // Quotas.
       attack("forest", limit: 32 << 20),
       shared("hog"),
       shared("all-slices"),
+      // Masks that are never cleared, ends of slices that are ignored.
+      shared("deaf"),
+      shared("deaf-to-slice-ends"),
     ]
 
   /// Those that run on two processors beside a witness and nothing else is to be said of.
@@ -48,7 +53,9 @@ extension Trial {
     "doorbell",
     "dirty-processor", "system-call-handler", "nucleus-calls",
     "exception-stacks", "exception-handlers", "small-stack", "pinned-stack", "stub-fault", "guarantees",
-    "events", "slices", "gates", "stray-returns", "cycles", "call-races", "dead-gates", "forged-handles",
+    "events", "slices", "predicates", "doorbell-storm", "exception-storm", "event-storm", "call-storm",
+    "yield-cycle", "keeps",
+    "gates", "stray-returns", "cycles", "call-races", "dead-gates", "forged-handles",
     "stale-handles", "foreign-handles", "wrong-kinds", "more-rights",
     "environments",
     "regions",

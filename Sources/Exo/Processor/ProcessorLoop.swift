@@ -155,7 +155,9 @@ final class ProcessorLoop {
           excess = slice.overrun(at: now)
           turnEnd = .yields
           processor.charge(excess, to: environment.id)
-          if let target, target != environment.id { processor.donate(slice.left(at: now), to: target) }
+          // Of nothing there is no rest: two that yield to each other come to an end of it.
+          let left = slice.left(at: now)
+          if let target, target != environment.id, left > 0 { processor.donate(left, to: target) }
           staysRunnable = true
           return
         }

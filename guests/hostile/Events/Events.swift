@@ -4,7 +4,7 @@ import LibOS
 
 /// Attacks by events and on the division of time.
 extension Attack {
-  static var events: [Attack] { [eventHandlers, slices, allSlices] }
+  static var events: [Attack] { [eventHandlers, slices, allSlices, predicates] + storms }
 
   /// Handlers and stacks that are none, lies about what was taken, floods, and events that come while the processor is in an
   /// odd state. The exokernel itself pushes the frame: it must not push what the environment may not write.

@@ -103,7 +103,7 @@ private func mounted(server: LibOS.Child.Body, client: LibOS.Child.Body) -> Pair
   } catch { unable("two children: \(error)") }
 }
 
-private func expectEnd(_ child: inout LibOS.Child, _ status: UInt8, _ who: String) {
+func expectEnd(_ child: inout LibOS.Child, _ status: UInt8, _ who: String) {
   guard let end = try? child.watch.wait() else { unable("an end is lost") }
   expect(end == .exited(status: status), "\(who): \(end)")
 }
