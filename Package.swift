@@ -45,6 +45,7 @@ let guests = [
   guest("GuestHello", "hello"), guest("GuestBasics", "basics"), guest("GuestFamily", "family"),
   guest("GuestBench", "bench", with: ["BenchLoops", "BenchWork"]),
   guest("GuestExos", "exos", with: ["ExosSupport", "LibOSConcurrency"]),
+  guest("GuestUnix", "unix"),
   guest("GuestHostile", "hostile", with: ["HostileSupport"]),
 ].filter { chosenGuests?.contains($0.path ?? "") ?? true }
 

@@ -89,7 +89,7 @@ extern const uint8_t floor_procedure_call[], floor_clock[], floor_exocall[], flo
     floor_exception_bp[], floor_exception_gp[], floor_exception_ud[], floor_exception_pf[],
     floor_exception_fp_overflow[], floor_exception_unaligned[], floor_resume[], floor_resume_skip2[],
     floor_resume_skip4[], floor_resume_code_skip2[], floor_resume_code_skip3[], floor_resume_address_skip3[],
-    floor_echo[], floor_pct_same_core[], floor_first[], floor_prot1[], floor_prot100[], floor_unprot100[],
+    floor_echo[], floor_pipe_64k[], floor_take_64k[], floor_pct_same_core[], floor_first[], floor_prot1[], floor_prot100[], floor_unprot100[],
     floor_appel1[], floor_handle_appel1[], floor_appel2[], floor_handle_appel2[], floor_dirty[],
     floor_stub_page_fault[], floor_stub_switch[];
 
@@ -106,7 +106,7 @@ typedef double row_function(struct bench_floor *, uint32_t iterations);
 row_function row_procedure_call, row_clock, row_exocall, row_exocall_batch32, row_event_polled;
 row_function row_exception_de, row_exception_bp, row_exception_gp, row_exception_ud, row_exception_pf,
     row_exception_pf_cr2, row_exception_fp_overflow, row_exception_unaligned;
-row_function row_pct_cross_core, row_pct_same_core;
+row_function row_pct_cross_core, row_pct_same_core, row_pipe_64k;
 row_function row_machine_start, row_environment_create, row_environment_create_pooled;
 row_function row_dirty, row_prot1, row_prot100, row_unprot100, row_appel1, row_appel2;
 #endif

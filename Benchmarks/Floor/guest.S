@@ -179,6 +179,47 @@ entry echo
   movl $1, PAGE_EXIT
   9: jmp 9b
 
+// 64 KiB through memory that two processors share, in pieces of 8 KiB so that one writes while the other reads; a line says how
+// many pieces are there, and one back that all were taken.
+entry pipe_64k
+  xor %r8d, %r8d
+  xor %r9d, %r9d
+  begin
+  mov $DATA, %edi
+  mov $DATA + 0x10000, %esi
+2: mov $8192, %ecx
+  rep movsb
+  inc %r8d
+  mov %r8d, PAGE_SUBMIT + SEQUENCE_OFFSET
+  cmp $DATA + 0x10000, %edi
+  jne 2b
+  inc %r9d
+3: cmp %r9d, PAGE_COMPLETE + SEQUENCE_OFFSET
+  jne 3b
+  repeat
+  finish
+
+entry take_64k
+  xor %r8d, %r8d
+  xor %r9d, %r9d
+1: mov $DATA, %esi
+  mov $DATA + 0x20000, %edi
+2: mov PAGE_SUBMIT + SEQUENCE_OFFSET, %eax
+  cmp $ASK_STOP, %eax
+  je 3f
+  cmp %r8d, %eax
+  je 2b
+  inc %r8d
+  mov $8192, %ecx
+  rep movsb
+  cmp $DATA + 0x10000, %esi
+  jne 2b
+  inc %r9d
+  mov %r9d, PAGE_COMPLETE + SEQUENCE_OFFSET
+  jmp 1b
+3: movl $1, PAGE_EXIT
+  9: jmp 9b
+
 // On one processor: int3 goes to the stub that loads RAX into CR3, so that each turn continues in the other space.
 entry pct_same_core
   ticks %r15

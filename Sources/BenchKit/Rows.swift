@@ -42,9 +42,9 @@ extension BenchRow {
     row("event_polled", .transfer, "an event seen in shared memory, one way", at: two),
   ]
   private static let ipc = [
-    row("pipe_latency", .ipc, "one byte, one way"),
-    row("pipe_inlined", .ipc, "one byte, one way, the pipe compiled in"),
-    row("pipe_64k", .ipc, "64 KiB and an answer"),
+    row("pipe_latency", .ipc, "one byte, one way", at: two),
+    row("pipe_inlined", .ipc, "one byte, one way, the pipe compiled in", at: two),
+    row("pipe_64k", .ipc, "64 KiB and an answer", at: two),
     row("shm_latency", .ipc, "one word, one way", at: two),
     row("lrpc", .ipc, "procedure call between address spaces"),
     row("tlrpc", .ipc, "the same, the server trusted with the registers"),

@@ -109,11 +109,22 @@ public enum GuestCatalogue {
       "Threads by a library: turns, locks, channels, sleeping, deadlocks told, schedulers to choose from.",
       [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
     BuiltInGuest(
+      "pipes", in: "GuestUnix",
+      "Byte streams between environments that do not trust one another: waiting, ends, deaths, lies.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"])), wide]),
+    BuiltInGuest(
       "hostile", in: "GuestHostile",
       "Attacks the exokernel in the way its argument names; --list names them.", Trial.hostile),
   ]
 
   public static func named(_ name: String) -> BuiltInGuest? { all.first { $0.name == name } }
+
+  /// The same on two processors.
+  private static let wide: Trial = {
+    var trial = Trial(output: .containing([" promises kept, 0 broken\n"]))
+    trial.processors = 2
+    return trial
+  }()
 
   private static let divideError = ExceptionVector(0)
   private static let invalidInstruction = ExceptionVector(6)

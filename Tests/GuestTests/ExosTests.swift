@@ -45,4 +45,8 @@ import Testing
 
   @Test(arguments: ["stride", "deadlines"])
   func schedulers(part: String) throws { try expectKept("schedulers", part, processors: 1) }
+
+  @Test(
+    arguments: ["stream", "frames", "waiting", "ends", "deaths", "liars", "vanishing", "several"], [1, 2])
+  func pipes(part: String, processors: Int) throws { try expectKept("pipes", part, processors: processors) }
 }

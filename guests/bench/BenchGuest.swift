@@ -44,6 +44,9 @@ import LibOS
     case "tlrpc": Transfers.callTrusting(command)
     case "pct_cross_core": Lines.roundTrip(command)
     case "shm_latency", "event_polled": Lines.oneWay(command)
+    case "pipe_latency": Pipes.oneWay(command)
+    case "pipe_inlined": Pipes.inlined(command)
+    case "pipe_64k": Pipes.blocks(command)
     case "event_injected": Injection.run(command)
     default: command.row.hasSuffix("_inverted") ? Inverted.run(command) : ExceptionRows.run(command)
     }

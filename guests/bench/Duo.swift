@@ -16,9 +16,14 @@ struct Duo {
   static func load(_ word: Int) -> UInt64 { exo_load64(address + UInt64(word) * 8) }
   static func store(_ word: Int, _ value: UInt64) { exo_store64(address + UInt64(word) * 8, value) }
 
+  /// Where a pipe's frames lie that both were given.
+  static var pipe: UInt64 { 0x6100_0000_0000 }
+
   /// Runs the two until the client has ended; its figures, if it exited with 0.
+  /// - Parameter pipe: one to map in both.
   static func run(
-    _ command: Command, serverOn: UInt64 = 0, server: Child.Body, client: Child.Body
+    _ command: Command, serverOn: UInt64 = 0, pipe frames: PipeFrames? = nil, server: Child.Body,
+    client: Child.Body
   ) -> Timing? {
     do throws(ExocallError) {
       let frame = try Exocall.frameAllocate(count: 1).owner
@@ -36,6 +41,10 @@ struct Duo {
       defer { second.release() }
       try first.environment.map(frame, at: address, pages: 1, [.read, .write])
       try second.environment.map(frame, at: address, pages: 1, [.read, .write])
+      if let frames {
+        try frames.map(in: first.environment, at: pipe)
+        try frames.map(in: second.environment, at: pipe)
+      }
       words[Word.peerOfServer] = try second.environment.capability.grant(to: first.environment, .deliver)
         .handle
       words[Word.peerOfClient] = try first.environment.capability.grant(to: second.environment, .deliver)

@@ -36,17 +36,28 @@
     }
 
     /// Takes the oldest event; nil if there is none.
-    public static func poll() -> Event? {
+    public static func poll() -> Event? { EventStore.take() ?? takeFromRing() }
+
+    private static func takeFromRing() -> Event? {
       let taken = control.pointee.events_consumed
-      guard hasPending else { return nil }
-      let slot = ring + Int(taken % UInt32(EXO_EVENT_CAPACITY))
-      let event = slot.pointee
+      guard exo_load32(Startup.page.pointee.events) != taken else { return nil }
+      let event = (ring + Int(taken % UInt32(EXO_EVENT_CAPACITY))).pointee
       control.pointee.events_consumed = taken &+ 1
       return event
     }
 
+    /// Empties the ring, for one that is full takes no more events and then nothing wakes this environment. What is not
+    /// dropped can be polled for as before; of more than `EventStore.capacity` such events the last are lost.
+    static func makeRoom(dropping isOfNoUse: (Event) -> Bool) {
+      masked {
+        while let event = takeFromRing() {
+          if !isOfNoUse(event) { EventStore.add(event) }
+        }
+      }
+    }
+
     public static var hasPending: Bool {
-      exo_load32(Startup.page.pointee.events) != control.pointee.events_consumed
+      EventStore.count > 0 || exo_load32(Startup.page.pointee.events) != control.pointee.events_consumed
     }
     static var isBound: Bool { handler != nil }
 

@@ -10,6 +10,12 @@
     /// - Parameter page: of memory that this environment owns; it is pinned while the rule is bound.
     /// - Throws: see `predicate_bind` in docs/exocalls.md.
     public static func bind(_ rule: RegionRule, page: UInt64) throws(ExocallError) {
+      try bindRule(rule, page: page)
+      alarm.isBound = false
+      isTaken = true
+    }
+
+    private static func bindRule(_ rule: RegionRule, page: UInt64) throws(ExocallError) {
       let bytes = rule.bytes
       _ = try bytes.withUnsafeBufferPointer { (buffer) throws(ExocallError) in
         try Exocall.make(
@@ -21,6 +27,47 @@
 
     public static func unbind() throws(ExocallError) {
       _ = try Exocall.make(RingRequest(EXO_CALL_predicate_bind.rawValue))
+      isTaken = false
+    }
+
+    /// The application has bound a predicate of its own.
+    nonisolated(unsafe) private static var isTaken = false
+    /// A page with a time to wake at, and a predicate that compares it with the clock.
+    nonisolated(unsafe) private static var alarm = (page: UInt64(0), isBound: false)
+    private static var alarmAddress: UInt64 { 0x5200_0000_0000 }
+
+    /// Sleeps until something wakes this environment, or a time has come.
+    /// - Parameter deadline: in nanoseconds of `Clock.now`; nil for none. It takes a page and a binding of the quota; where
+    ///   there are none, or the application has a predicate of its own, it takes the timer, whose event comes then.
+    public static func sleep(until deadline: UInt64?) {
+      guard let deadline else {
+        if alarm.isBound { exo_store64(alarm.page, .max) }
+        return sleep()
+      }
+      if Clock.now >= deadline { return }
+      if !alarm.isBound, !isTaken { bindAlarm() }
+      if alarm.isBound { exo_store64(alarm.page, deadline) } else { Events.setTimer(at: deadline) }
+      sleep()
+      if alarm.isBound { exo_store64(alarm.page, .max) } else { Events.setTimer(at: nil) }
+    }
+
+    private static func bindAlarm() {
+      do throws(ExocallError) {
+        if alarm.page == 0 {
+          let frame = try Exocall.frameAllocate(count: 1).owner
+          try frame.map(at: alarmAddress, pages: 1, [.read, .write])
+          alarm.page = alarmAddress
+        }
+        exo_store64(alarm.page, .max)
+        var rule = RegionRule()
+        rule.set(.r0, to: 0)
+        rule.word(at: .r0, into: .r1)
+        rule.load(.clock, into: .r2)
+        rule.less(.r1, .r2, into: .r3)
+        rule.answer(.r3)
+        try bindRule(rule, page: alarm.page)
+        alarm.isBound = true
+      } catch { alarm.isBound = false }
     }
 
     /// Sleeps until the rule holds, or something else wakes this environment.

@@ -11,7 +11,8 @@ final class ExoContestant: Contestant {
   /// For rows whose two parties are busy on two processors: nobody is left to serve rings but at exits.
   private var wide: (machine: Machine, session: GuestSession)?
   private static let wideRows: Set<String> = [
-    "pct_cross_core", "shm_latency", "event_polled", "event_injected",
+    "pct_cross_core", "shm_latency", "event_polled", "event_injected", "pipe_latency", "pipe_inlined",
+    "pipe_64k",
   ]
   private var session: GuestSession?
   private let demux = DemuxRows()
@@ -91,6 +92,10 @@ private let descriptions = [
   "yield_to": "yield to a named environment; one way",
   "event_injected": "event_post exocall, served at the sender's exit, to the receiver's handler",
   "event_polled": "a line of a connection, one way",
+  "pipe_latency":
+    "LibOS pipe on a connection's page between two processors: back-pressure, end of stream, sleep; one way",
+  "pipe_inlined": "the same compiled into both ends, which watch and do not sleep; one way",
+  "pipe_64k": "LibOS pipe of 64 KiB in shared frames between two processors, copied in and copied out",
   "shm_latency": "a line of a connection, one way",
   "slice_error":
     "two environments that compute own 36 and 12 of the 48 slots; over three rounds of the vector",

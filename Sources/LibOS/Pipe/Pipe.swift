@@ -1,0 +1,134 @@
+#if hasFeature(Embedded)
+  import ExoABI
+  import GuestRuntime
+
+  /// The reading end of a pipe.
+  ///
+  /// All that this trusts the writer with is what the bytes are. One that breaks the protocol, ends, or takes the memory away
+  /// is an error here and nothing more (for memory that belongs to the writer see `SharedWindow`).
+  public struct PipeReader: ~Copyable {
+    public var consumer: PipeConsumer
+    public var peer: PipePeer
+    private var patience = PipePatience()
+    /// Looks at a line before anything dearer: less than a microsecond.
+    private static var glance: Int { 1000 }
+
+    public init(_ memory: PipeMemory, from peer: PipePeer) {
+      consumer = PipeConsumer(memory)
+      self.peer = peer
+    }
+
+    /// Reads what is there, waiting for the first byte.
+    /// - Parameter deadline: nanoseconds of `Clock.now` at which to give up; nil for never, 0 not to wait.
+    /// - Returns: how many bytes; 0 at the end of the stream.
+    /// - Throws: `wouldBlock`, `timedOut`, `peerEnded` once all that it wrote was read, `corrupt`, `vanished`.
+    public mutating func read(
+      into bytes: UnsafeMutableRawBufferPointer, until deadline: UInt64? = nil
+    ) throws(PipeError) -> Int {
+      if bytes.isEmpty { return 0 }
+      // An answer that is on its way from another processor comes within this.
+      if !peer.isLocal, deadline != 0 { consumer.watch(Self.glance) }
+      if let count = try consumer.take(into: bytes) {
+        if consumer.mustWake() { peer.wake() }
+        return count
+      }
+      return try waitAndRead(into: bytes, until: deadline)
+    }
+
+    private mutating func waitAndRead(
+      into bytes: UnsafeMutableRawBufferPointer, until deadline: UInt64?
+    ) throws(PipeError) -> Int {
+      var result = 0
+      // Each closure has one of the two; the compiler cannot tell.
+      try withUnsafeMutablePointer(to: &consumer) { (consumer) throws(PipeError) in
+        try patience.wait(
+          for: &peer, until: deadline,
+          announce: { if $0 { consumer.pointee.announceSleep() } else { consumer.pointee.endSleep() } }
+        ) { () throws(PipeError) in
+          guard let count = try consumer.pointee.take(into: bytes) else { return false }
+          result = count
+          return true
+        }
+      }
+      if consumer.mustWake() { peer.wake() }
+      return result
+    }
+
+    /// Reads until `bytes` is full; less only at the end of the stream.
+    /// - Throws: as `read`. What was read before is lost.
+    public mutating func readAll(
+      into bytes: UnsafeMutableRawBufferPointer, until deadline: UInt64? = nil
+    ) throws(PipeError) -> Int {
+      var done = 0
+      while done < bytes.count {
+        let count = try read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[done...]), until: deadline)
+        if count == 0 { break }
+        done += count
+      }
+      return done
+    }
+
+    /// Reads no more: the writer is told at its next write.
+    public mutating func close() {
+      consumer.close()
+      if consumer.mustWake() { peer.wake() }
+    }
+  }
+
+  /// The writing end of a pipe.
+  public struct PipeWriter: ~Copyable {
+    public var producer: PipeProducer
+    public var peer: PipePeer
+    private var patience = PipePatience()
+
+    public init(_ memory: PipeMemory, to peer: PipePeer) {
+      producer = PipeProducer(memory)
+      self.peer = peer
+    }
+
+    /// Writes all of it, waiting for room. What fits the pipe comes out in one piece, if nobody gives up.
+    /// - Parameter deadline: nanoseconds of `Clock.now` at which to give up; nil for never, 0 not to wait.
+    /// - Returns: how many bytes: all, or with a deadline those for which there was room in time.
+    /// - Throws: `closed` if nobody will read it, `peerEnded`; `wouldBlock`, `timedOut` if not a byte was written; `corrupt`,
+    ///   `vanished`.
+    @discardableResult
+    public mutating func write(
+      _ bytes: UnsafeRawBufferPointer, until deadline: UInt64? = nil
+    ) throws(PipeError) -> Int {
+      let isWhole = bytes.count <= Int(producer.memory.capacity)
+      var done = try producer.offer(bytes, whole: isWhole)
+      if done > 0, producer.mustWake() { peer.wake() }
+      while done < bytes.count {
+        do throws(PipeError) { done += try waitAndWrite(bytes, from: done, isWhole, until: deadline) } catch {
+          if done > 0, error == .wouldBlock || error == .timedOut { return done }
+          throw error
+        }
+        if producer.mustWake() { peer.wake() }
+      }
+      return done
+    }
+
+    private mutating func waitAndWrite(
+      _ bytes: UnsafeRawBufferPointer, from done: Int, _ isWhole: Bool, until deadline: UInt64?
+    ) throws(PipeError) -> Int {
+      var written = 0
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+      try withUnsafeMutablePointer(to: &producer) { (producer) throws(PipeError) in
+        try patience.wait(
+          for: &peer, until: deadline,
+          announce: { if $0 { producer.pointee.announceSleep() } else { producer.pointee.endSleep() } }
+        ) { () throws(PipeError) in
+          written = try producer.pointee.offer(rest, whole: isWhole)
+          return written > 0
+        }
+      }
+      return written
+    }
+
+    /// Nothing more will come. The reader reads what is there, then finds the end.
+    public mutating func close() {
+      producer.close()
+      if producer.mustWake() { peer.wake() }
+    }
+  }
+#endif

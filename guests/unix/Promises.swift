@@ -1,0 +1,1 @@
+../family/Promises.swift
