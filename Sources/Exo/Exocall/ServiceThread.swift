@@ -38,6 +38,9 @@ final class ServiceThread: Sendable {
   static let idleWindow: UInt64 = 500_000
   /// How many nanoseconds pass, for each environment, between two looks at the clocks of all.
   static let clockShare: UInt64 = 500
+  /// How many nanoseconds pass between two looks at the consoles of all, as a multiple of what the last took: each is a call of
+  /// the host, and rings wait meanwhile.
+  static let consoleShare: UInt64 = 20
   /// How long it sleeps at most while somebody sleeps until a condition holds.
   static let predicateInterval: UInt64 = 500_000
   /// How long it waits for an environment that was asked to end before it asks again.
@@ -136,6 +139,7 @@ final class ServiceThread: Sendable {
     var polled: [Environment] = []
     var quiet: [UInt64] = []
     var clocksDue: UInt64 = 0
+    var consolesDue: UInt64 = 0
     var lastWork = ckvm_monotonic()
     var rounds: UInt32 = 0
     while true {
@@ -167,8 +171,12 @@ final class ServiceThread: Sendable {
           seeToClocks(environments, at: time)
           clocksDue = time &+ UInt64(environments.count) * Self.clockShare
         }
-        for environment in environments where environment.consolePending.load(ordering: .relaxed) {
-          environment.advanceConsole()
+        if time >= consolesDue {
+          for environment in environments where environment.consolePending.load(ordering: .relaxed) {
+            environment.advanceConsole()
+          }
+          let end = ckvm_monotonic()
+          consolesDue = end &+ (end &- time) &* Self.consoleShare
         }
         runErrand(at: time)
         if !worked, !polls || time &- lastWork > Self.idleWindow {
@@ -177,6 +185,7 @@ final class ServiceThread: Sendable {
             environments, hasDoorbell: hasDoorbell,
             until: min(doorbellDue, errandDue.load(ordering: .acquiring)))
           lastWork = ckvm_monotonic()
+          consolesDue = 0
         }
       }
       ckvm_pause()
