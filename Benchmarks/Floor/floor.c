@@ -28,6 +28,13 @@ static const struct row rows[] = {
     {"exception_unaligned", row_exception_unaligned, "direct gate; unaligned load with EFLAGS.AC"},
     {"pct_cross_core", row_pct_cross_core, "two vCPUs, two address spaces, one line each way; round trip"},
     {"pct_same_core_sync", row_pct_same_core, "int3 to a ring-0 stub of 2 instructions that loads CR3; one way"},
+    {"pct_same_core_async", row_leave_and_enter, "leave guest mode by a store, enter another vCPU on the same thread"},
+    {"yield_to", row_leave_and_enter, "leave guest mode by a store, enter another vCPU on the same thread"},
+    {"lrpc", row_pct_return, "two switches by int3 to a ring-0 stub of 2 instructions that loads CR3"},
+    {"tlrpc", row_pct_return, "two switches by int3 to a ring-0 stub of 2 instructions that loads CR3"},
+    {"event_injected", row_event_injected,
+     "signal to the vCPU's thread, KVM_SET_REGS, enter guest mode at the handler; one way"},
+    {"shm_latency", row_event_polled, "a line stored on one processor and seen on the other: half a round trip"},
     {"event_polled", row_event_polled, "a line stored on one processor and seen on the other: half a round trip"},
     {"pipe_latency", row_event_polled, "a line stored on one processor and seen on the other: half a round trip"},
     {"pipe_inlined", row_event_polled, "a line stored on one processor and seen on the other: half a round trip"},
@@ -36,6 +43,7 @@ static const struct row rows[] = {
     {"machine_start", row_machine_start, "KVM_CREATE_VM, 64 MiB, vCPU, page tables, first store at ring 3"},
     {"environment_create", row_environment_create, "page tables and a new vCPU in a VM, first store at ring 3"},
     {"environment_create_pooled", row_environment_create_pooled, "the same with a used vCPU, reset"},
+    {"parked_memory", row_parked_memory, "200 vCPUs with page tables of their own that have stored once"},
     {"dirty", row_dirty, "load and test of a page-table entry mapped read-only"},
     {"prot1", row_prot1, "ring request: page-table store and KVM_CLEAR_DIRTY_LOG"},
     {"prot100", row_prot100, "the same for 100 pages in one request"},
@@ -97,7 +105,7 @@ int bench_floor_open(struct bench_floor **out, const char **reason) {
   *out = NULL;
   *reason = "no memory";
   if (!floor) return -ENOMEM;
-  floor->kvm = floor->vm.fd = floor->vm.file = floor->vcpu[0].fd = floor->vcpu[1].fd = -1;
+  floor->kvm = floor->vm.fd = floor->vm.file = floor->vcpu[0].fd = floor->vcpu[1].fd = floor->other.fd = -1;
   int r = open_machine(floor, reason);
   if (r) bench_floor_close(floor);
   else *out = floor;
@@ -113,6 +121,7 @@ void bench_floor_close(struct bench_floor *floor) {
     }
   for (int i = 0; i < 2; i++) worker_stop(&floor->worker[i]);
   if (floor->broken) return;  // a thread may still be inside: what it uses stays
+  vcpu_close(floor, &floor->other);
   vm_close(&floor->vm);
   if (floor->kvm >= 0) close(floor->kvm);
   free(floor->cpuid);

@@ -43,6 +43,7 @@ struct bench_floor {
   struct kvm_sregs template;  // system registers of ring 3 in the first address space
   struct vm vm;
   struct vcpu vcpu[2];        // the measured one, and the peer in the second address space
+  struct vcpu other;          // one more of the first worker's, in the second address space; made when it is wanted
   struct worker worker[2];
   bool broken;
 };
@@ -81,6 +82,8 @@ void worker_stop(struct worker *worker);
 void worker_begin(struct worker *worker, double (*job)(struct worker *, void *), void *argument);
 /// Waits for the job, at most BENCH_PATIENCE or not at all if `give_up`; what it returned, or -ETIMEDOUT.
 double worker_end(struct worker *worker, bool give_up);
+/// Brings the worker out of guest mode, if it is in it or about to enter.
+void worker_kick(struct worker *worker);
 
 // Guest code, by label.
 extern const uint8_t floor_code_start[], floor_code_end[], floor_stubs_start[], floor_stubs_end[];
@@ -91,7 +94,7 @@ extern const uint8_t floor_procedure_call[], floor_clock[], floor_exocall[], flo
     floor_resume_skip4[], floor_resume_code_skip2[], floor_resume_code_skip3[], floor_resume_address_skip3[],
     floor_echo[], floor_pipe_64k[], floor_take_64k[], floor_pct_same_core[], floor_first[], floor_prot1[], floor_prot100[], floor_unprot100[],
     floor_appel1[], floor_handle_appel1[], floor_appel2[], floor_handle_appel2[], floor_dirty[],
-    floor_stub_page_fault[], floor_stub_switch[];
+    floor_stub_page_fault[], floor_stub_switch[], floor_leave[], floor_compute[], floor_interrupted[];
 
 /// Runs a guest loop on the first worker; its nanoseconds, or -errno. `serve`, if any, runs on the calling thread,
 /// on the second processor, beside it.
@@ -106,7 +109,8 @@ typedef double row_function(struct bench_floor *, uint32_t iterations);
 row_function row_procedure_call, row_clock, row_exocall, row_exocall_batch32, row_event_polled;
 row_function row_exception_de, row_exception_bp, row_exception_gp, row_exception_ud, row_exception_pf,
     row_exception_pf_cr2, row_exception_fp_overflow, row_exception_unaligned;
-row_function row_pct_cross_core, row_pct_same_core, row_pipe_64k;
+row_function row_pct_cross_core, row_pct_same_core, row_pct_return, row_leave_and_enter, row_event_injected;
+row_function row_pipe_64k, row_parked_memory;
 row_function row_machine_start, row_environment_create, row_environment_create_pooled;
 row_function row_dirty, row_prot1, row_prot100, row_unprot100, row_appel1, row_appel2;
 #endif

@@ -230,6 +230,25 @@ entry pct_same_core
   repeat
   finish
 
+// --- Leaving guest mode, and being brought out of it.
+entry leave
+1: movl $1, PAGE_EXIT
+  jmp 1b
+
+// Computes; RBX says how often it is interrupted. The host puts it at `interrupted`.
+entry compute
+  movl $1, RESULT_SEEN
+1: inc %rcx
+  jmp 1b
+entry interrupted
+  ticks %rax
+  mov %rax, RESULT_TICKS
+  incq RESULT_COUNT
+  dec %rbx
+  jnz 1b
+  movl $1, PAGE_EXIT
+  9: jmp 9b
+
 // --- Life: what a new environment runs. The host sees the store.
 entry first
   movl $1, RESULT_SEEN

@@ -120,3 +120,46 @@ double row_environment_create(struct bench_floor *floor, uint32_t iterations) {
 double row_environment_create_pooled(struct bench_floor *floor, uint32_t iterations) {
   return many(floor, iterations, false, true);
 }
+
+// --- Memory: virtual processors that have run and do no more, each with page tables of its own behind the machine's memory.
+enum { PARKED = 200 };
+struct parked {
+  struct vm vm;
+  struct vcpu vcpu[PARKED];
+  int count;
+};
+static double park(struct worker *worker, void *argument) {
+  struct parked *parked = argument;
+  int r = 0;
+  for (; parked->count < PARKED && !r; parked->count++) {
+    uint64_t root = MEMORY + (uint64_t)parked->count * POOL_STRIDE;
+    vm_build_small_space(&parked->vm, root);
+    struct vcpu *vcpu = &parked->vcpu[parked->count];
+    r = vcpu_open(worker->floor, &parked->vm, parked->count, root, vcpu);
+    if (!r) r = vcpu_start_at(vcpu, floor_first, 0, PAGE_STACK);
+    if (!r) r = vcpu_run(worker, vcpu);
+  }
+  return r;
+}
+static double unpark(struct worker *worker, void *argument) {
+  struct parked *parked = argument;
+  while (parked->count > 0) vcpu_close(worker->floor, &parked->vcpu[--parked->count]);
+  return 0;
+}
+double row_parked_memory(struct bench_floor *floor, uint32_t iterations) {
+  (void)iterations;
+  static struct parked parked;
+  // As large as exo's: KVM keeps as many shadow tables as go with a machine's memory, and a small one runs out of them.
+  double r = vm_open(&parked.vm, floor->kvm, 1u << 30, false);
+  double before = -1, after = -1;
+  if (r >= 0) {
+    vm_build(&parked.vm);
+    before = bench_memory_in_use();
+    r = on_worker(floor, park, &parked);
+    after = bench_memory_in_use();
+    on_worker(floor, unpark, &parked);
+  }
+  vm_close(&parked.vm);
+  // Less than before: other programs have given memory back meanwhile.
+  return r < 0 ? r : before < 0 ? -EOPNOTSUPP : after <= before ? -EBUSY : (after - before) / PARKED;
+}

@@ -36,3 +36,8 @@ double row_pct_same_core(struct bench_floor *floor, uint32_t iterations) {
   vm_gate_default(&floor->vm, 3);
   return result;
 }
+// There and back.
+double row_pct_return(struct bench_floor *floor, uint32_t iterations) {
+  double one = row_pct_same_core(floor, iterations);
+  return one < 0 ? one : 2 * one;
+}

@@ -85,6 +85,12 @@ static bool wait_idle(struct worker *worker, uint64_t nanoseconds) {
   return true;
 }
 
+void worker_kick(struct worker *worker) {
+  struct kvm_run *run = worker->running;
+  if (run) __atomic_store_n(&run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+  syscall(SYS_tgkill, getpid(), worker->thread_id, kick_signal());
+}
+
 double worker_end(struct worker *worker, bool give_up) {
   pthread_mutex_lock(&worker->lock);
   bool idle = wait_idle(worker, give_up ? 0 : (uint64_t)(BENCH_PATIENCE * 1e9));
@@ -92,9 +98,7 @@ double worker_end(struct worker *worker, bool give_up) {
   // cleared as a run begins: so it is repeated until the job has ended.
   for (int i = 0; !idle && i < 200; i++) {
     worker->cancelled = true;
-    struct kvm_run *run = worker->running;
-    if (run) __atomic_store_n(&run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-    syscall(SYS_tgkill, getpid(), worker->thread_id, kick_signal());
+    worker_kick(worker);
     idle = wait_idle(worker, 10000000);
   }
   double result = worker->cancelled || !idle ? -ETIMEDOUT : worker->result;

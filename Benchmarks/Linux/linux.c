@@ -37,6 +37,10 @@ static const struct way ways_rpc[] = {{linux_pipe, SAME, "two pipes, one process
                                          {linux_futex, SAME, "futex in shared memory, one processor"},
                                          {NULL, 0, NULL}};
 
+static const struct way ways_thread[] = {{linux_thread_futex, SAME, "futex hand-off between two threads"},
+                                         {linux_thread_yield, SAME, "sched_yield between two threads"},
+                                         {NULL, 0, NULL}};
+
 struct row {
   const char *name;
   row_function *run;       // or, if null, the best of
@@ -97,6 +101,14 @@ static const struct row rows[] = {
     {"launch_hello", linux_spawn_hello, NULL, 0, 1,
      "posix_spawn of the smallest static hello, its output read, waited for"},
     {"spawn_wait", linux_spawn_wait, NULL, 0, 1, "posix_spawn of the smallest static program, waited for"},
+    {"parked_memory", linux_parked_memory, NULL, 0, 1,
+     "1,000 processes of the smallest static program that wait for input: what the kernel keeps for each"},
+    {"slice_error", linux_slice_error, NULL, 0, 1, "two processes that compute, as nice as 0 and 5"},
+    {"stride_error", linux_stride_error, NULL, 0, 1, "three processes that compute, as nice as 0, 2 and 5"},
+    {"thread_switch", NULL, ways_thread, 6, 0.5, "one way"},
+    {"global_throughput", linux_global_throughput, NULL, 0, 1, "the same jobs in processes made by fork"},
+    {"global_latency", linux_global_latency, NULL, 0, 1, "the same jobs in processes made by fork"},
+    {"global_unfairness", linux_global_unfairness, NULL, 0, 1, "the same jobs in processes made by fork"},
 };
 static double event_injected(struct bench_linux *l, uint32_t iterations) {
   return linux_signal(l, iterations, CROSS);
@@ -115,9 +127,10 @@ int bench_linux_open(struct bench_linux **out) {
   struct bench_linux *l = calloc(1, sizeof *l);
   *out = NULL;
   if (!l) return -ENOMEM;
-  l->image = -1;
+  l->image = l->crowd_in = -1;
+  l->series = calloc(LINUX_SERIES_LINES * LINUX_SERIES_POINTS, sizeof *l->series);
   void *shared = mmap(NULL, sizeof *l->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  int r = shared == MAP_FAILED ? -errno : linux_make_image(l);
+  int r = shared == MAP_FAILED ? -errno : l->series ? linux_make_image(l) : -ENOMEM;
   l->shared = shared == MAP_FAILED ? NULL : shared;
   if (r) bench_linux_close(l);
   else *out = l;
@@ -125,7 +138,9 @@ int bench_linux_open(struct bench_linux **out) {
 }
 void bench_linux_close(struct bench_linux *l) {
   if (!l) return;
+  linux_drop_crowd(l);
   linux_drop_image(l);
+  free(l->series);
   if (l->shared) munmap(l->shared, sizeof *l->shared);
   free(l);
 }
@@ -174,4 +189,11 @@ const char *bench_linux_describe(struct bench_linux *l, const char *name) {
   snprintf(text, sizeof text, "%s; %s", winner ? row->ways[winner - 1].description : "the best of several ways",
            row->description);
   return text;
+}
+
+const double *bench_linux_series(struct bench_linux *l, const char *name, int *lines, int *points) {
+  if (strcmp(name, "stride_error")) return NULL;
+  *lines = LINUX_SERIES_LINES;
+  *points = LINUX_SERIES_POINTS;
+  return l->series;
 }

@@ -18,14 +18,20 @@ struct bench_linux {
   int forker_in, forker_out;
   struct shared *shared;
   int best[8];         // per contest: which way won, +1; 0: not yet held
+  int crowd_in;        // what the processes that only wait read from; -1 without any
+  int crowd_count;
+  pid_t *crowd;
+  double *series;      // of the last run of stride_error: microseconds and three counts for each point
 };
+#define LINUX_SERIES_LINES 4
+#define LINUX_SERIES_POINTS 94
 
 // A page the measured process and its peer both map: one word a line.
 struct line {
   _Alignas(64) uint64_t word;
 };
 struct shared {
-  struct line request, reply, count, stamp, ready;
+  struct line request, reply, count, stamp, ready, more[3];
 };
 
 /// Runs a row's body on the first processor.
@@ -47,11 +53,16 @@ void linux_unhandle(int signal, const struct sigaction *before);
 int linux_make_image(struct bench_linux *);
 void linux_drop_image(struct bench_linux *);
 row_function linux_spawn_first, linux_fork_first, linux_spawn_wait, linux_spawn_hello;
+double linux_parked_memory(struct bench_linux *, uint32_t iterations);
+void linux_drop_crowd(struct bench_linux *);
 // peer.c
 enum { SAME = 0, CROSS = 1 };  // the peer's processor
 /// Starts `body` in a child on the given processor. `streams`: 0 none, 1 two pipes, 2 a socket pair.
 int linux_peer_start(struct bench_linux *, struct peer *, int which, int streams,
                      void (*body)(struct shared *, int from, int to));
+/// The same; `more`: others have been started, and what is in the shared page stays.
+int linux_peer_start_more(struct bench_linux *, struct peer *, int which, int streams,
+                          void (*body)(struct shared *, int from, int to), bool more);
 void linux_peer_stop(struct peer *);
 /// Waits until the peer has set `shared->ready`.
 int linux_peer_ready(struct bench_linux *, struct peer *);
@@ -67,6 +78,13 @@ double linux_signal(struct bench_linux *, uint32_t iterations, int which);
 row_function linux_prot1, linux_prot100, linux_unprot100, linux_appel1, linux_appel2;
 // dirty.c
 row_function linux_dirty;
+// threads.c: both ways of a hand-off, a switch each
+double linux_thread_futex(struct bench_linux *, uint32_t iterations, int which);
+double linux_thread_yield(struct bench_linux *, uint32_t iterations, int which);
+// shares.c
+row_function linux_slice_error, linux_stride_error;
+// mix.c
+row_function linux_global_throughput, linux_global_latency, linux_global_unfairness;
 // compute.c
 row_function linux_matmul150_int, linux_matmul150_double, linux_matmul1024_double;
 // filters.c

@@ -9,6 +9,10 @@
 
 int linux_peer_start(struct bench_linux *l, struct peer *peer, int which, int streams,
                      void (*body)(struct shared *, int, int)) {
+  return linux_peer_start_more(l, peer, which, streams, body, false);
+}
+int linux_peer_start_more(struct bench_linux *l, struct peer *peer, int which, int streams,
+                          void (*body)(struct shared *, int, int), bool more) {
   if (which == CROSS && bench_processor_count() < 2) return -ENODEV;
   int there[2] = {-1, -1}, back[2] = {-1, -1};
   if (streams == 1 && (pipe2(there, O_CLOEXEC) || pipe2(back, O_CLOEXEC))) return -errno;
@@ -18,7 +22,7 @@ int linux_peer_start(struct bench_linux *l, struct peer *peer, int which, int st
     there[1] = back[0] = ends[0];
     there[0] = back[1] = ends[1];
   }
-  memset(l->shared, 0, sizeof *l->shared);
+  if (!more) memset(l->shared, 0, sizeof *l->shared);
   pid_t process = fork();
   if (process == 0) {
     // This process has other threads: the child calls only what a signal handler might.

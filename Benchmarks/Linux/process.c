@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,6 +103,45 @@ double linux_fork_first(struct bench_linux *l, uint32_t iterations) {
   if (write(l->forker_in, &word, sizeof word) != sizeof word) return -EIO;
   r = read_bounded(l->forker_out, &word, sizeof word);
   return r == sizeof word ? linux_each(word, iterations) : r < 0 ? r : -EIO;
+}
+
+// --- Processes that only wait: the smallest program, reading from one pipe whose other end stays open.
+void linux_drop_crowd(struct bench_linux *l) {
+  if (l->crowd_in >= 0) close(l->crowd_in);
+  for (int i = 0; i < l->crowd_count; i++) waitpid(l->crowd[i], NULL, 0);
+  free(l->crowd);
+  l->crowd = NULL;
+  l->crowd_in = -1;
+  l->crowd_count = 0;
+}
+int bench_linux_crowd(struct bench_linux *l, int count) {
+  if (count == l->crowd_count) return 0;
+  linux_drop_crowd(l);
+  if (count <= 0) return 0;
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC)) return -errno;
+  l->crowd_in = ends[1];
+  l->crowd = calloc((size_t)count, sizeof *l->crowd);
+  int r = l->crowd ? 0 : -ENOMEM;
+  for (; l->crowd_count < count && !r; l->crowd_count++)
+    if ((r = spawn(l, "f", ends[0], -1, &l->crowd[l->crowd_count]))) break;
+  close(ends[0]);
+  if (r) linux_drop_crowd(l);
+  else usleep(50000);  // until they have gone to sleep
+  return r;
+}
+
+// What each of a thousand costs the kernel, beside the pages it has itself.
+double linux_parked_memory(struct bench_linux *l, uint32_t iterations) {
+  (void)iterations;
+  enum { COUNT = 1000 };
+  linux_drop_crowd(l);
+  double before = bench_memory_in_use();
+  int r = bench_linux_crowd(l, COUNT);
+  double after = bench_memory_in_use();
+  linux_drop_crowd(l);
+  // Less than before: other programs have given memory back meanwhile.
+  return r ? r : before < 0 ? -EOPNOTSUPP : after <= before ? -EBUSY : (after - before) / COUNT;
 }
 
 void linux_drop_image(struct bench_linux *l) {

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -56,4 +58,31 @@ struct bench_deadline bench_deadline_after(double seconds) {
   struct bench_deadline deadline = {.turns = 0};
   deadline.end = bench_ticks() + (uint64_t)(seconds * 1e9 / bench_nanoseconds(1));
   return deadline;
+}
+
+// Bytes by the name before the colon; below 0 if there is none.
+static double size_in(const char *path, const char *name) {
+  FILE *file = fopen(path, "re");
+  if (!file) return -1;
+  char line[256];
+  double size = -1;
+  size_t length = strlen(name);
+  while (size < 0 && fgets(line, sizeof line, file)) {
+    double kibibytes;
+    if (!strncmp(line, name, length) && line[length] == ':' && sscanf(line + length + 1, "%lf kB", &kibibytes) == 1)
+      size = kibibytes * 1024;
+  }
+  fclose(file);
+  return size;
+}
+double bench_memory_in_use(void) {
+  static const char *const not_ours[] = {"MemFree", "Buffers", "Cached", "SReclaimable", "AnonPages"};
+  double total = size_in("/proc/meminfo", "MemTotal"), own = size_in("/proc/self/status", "RssAnon");
+  if (total < 0 || own < 0) return -1;
+  for (size_t i = 0; i < sizeof not_ours / sizeof *not_ours; i++) {
+    double size = size_in("/proc/meminfo", not_ours[i]);
+    if (size < 0) return -1;
+    total -= size;
+  }
+  return total + own;
 }

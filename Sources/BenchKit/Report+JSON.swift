@@ -1,15 +1,6 @@
 import JSONText
 
-// The file form, schema 1:
-//
-//   {"schema": 1, "machine": {name: text, ...},
-//    "rows": [{"id", "group", "unit",
-//              "paper": null or {"table", "ultrix", "exo", "unit": "us", "hardware", "note"},
-//              "exo", "linux", "floor": null or {"min", "median", "p95", "n"},
-//              "linux_over_exo", "exo_over_floor": null or number, "note": text}]}
-//
-// Figures are in the row's unit. A contestant that is missing is null and the note says why. Members may be added
-// without a new schema; none changes its meaning.
+// The file form, schema 1; docs/bench.md describes it. Members may be added without a new schema; none changes its meaning.
 
 /// Why a file of results cannot be used.
 public enum ReportError: Error, Equatable, CustomStringConvertible {
@@ -56,6 +47,10 @@ extension BenchReport {
         guard let summary = Summary(figures) else { throw .incomplete(row: index) }
         result[name] = summary
       }
+      if let series = value["series"], series != .null {
+        guard let series = Series(series) else { throw .incomplete(row: index) }
+        result.series = series
+      }
       results.append(result)
     }
     self.init(machine: facts, rows: results)
@@ -77,7 +72,43 @@ extension RowResult {
       .init("linux_over_exo", .optional(linuxOverExo)),
       .init("exo_over_floor", .optional(exoOverFloor)),
       .init("note", .string(note)),
+      .init("series", series?.json ?? .null),
     ])
+  }
+}
+
+extension Series {
+  var json: JSON {
+    .object([
+      .init("x", .string(x)), .init("y", .string(y)),
+      .init(
+        "lines",
+        .array(
+          lines.map { line in
+            .object([
+              .init("name", .string(line.name)),
+              .init("points", .array(line.points.map { .array([.rounded($0.x), .rounded($0.y)]) })),
+            ])
+          })),
+    ])
+  }
+  init?(_ json: JSON) {
+    guard let x = json["x"]?.string, let y = json["y"]?.string, let lines = json["lines"]?.array else {
+      return nil
+    }
+    var read: [Line] = []
+    for line in lines {
+      guard let name = line["name"]?.string, let points = line["points"]?.array else { return nil }
+      var pairs: [Point] = []
+      for point in points {
+        guard let pair = point.array, pair.count == 2, let x = pair[0].number, let y = pair[1].number else {
+          return nil
+        }
+        pairs.append(Point(x: x, y: y))
+      }
+      read.append(Line(name: name, points: pairs))
+    }
+    self.init(x: x, y: y, lines: read)
   }
 }
 
@@ -100,13 +131,15 @@ extension Summary {
       .init("min", .rounded(minimum)), .init("median", .rounded(median)),
       .init("p95", .rounded(percentile95)),
       .init("n", .number(Double(count))),
+      .init("samples", .array(samples.map(JSON.rounded))),
     ])
   }
   init?(_ json: JSON) {
     guard let minimum = json["min"]?.number, let median = json["median"]?.number,
       let percentile95 = json["p95"]?.number, let count = json["n"]?.number.flatMap(Int.init(exactly:))
     else { return nil }
-    self.init(minimum: minimum, median: median, percentile95: percentile95, count: count)
+    let samples = (json["samples"]?.array ?? []).compactMap(\.number)
+    self.init(minimum: minimum, median: median, percentile95: percentile95, count: count, samples: samples)
   }
 }
 

@@ -16,15 +16,19 @@ public struct RowResult: Equatable, Sendable {
   public var floor: Summary?
   /// How the others do it, and why a contestant is missing.
   public var note: String
+  /// What the last sample was made of, for rows whose figure is drawn from a course of time.
+  public var series: Series?
 
   public init(
-    row: BenchRow, exo: Summary? = nil, linux: Summary? = nil, floor: Summary? = nil, note: String = ""
+    row: BenchRow, exo: Summary? = nil, linux: Summary? = nil, floor: Summary? = nil, note: String = "",
+    series: Series? = nil
   ) {
     self.row = row
     self.exo = exo
     self.linux = linux
     self.floor = floor
     self.note = note
+    self.series = series
   }
 
   public subscript(_ name: ContestantName) -> Summary? {

@@ -7,12 +7,31 @@ extension BenchRow {
   /// The row of that identifier.
   public static func named(_ id: String) -> BenchRow? { all.first { $0.id == id } }
 
-  /// What Linux and the bare mechanism do beside it: how an environment keeps account of its pages is no matter there.
-  public var work: String { group == .invertedVM ? String(id.dropLast(Self.inverted.count)) : id }
+  /// The row whose operation it is, in other circumstances: how an environment keeps account of its pages is no matter to Linux
+  /// and to the bare mechanism, and what is done among many others is done as alone.
+  public var work: String {
+    switch group {
+    case .invertedVM: return String(id.dropLast(Self.inverted.count))
+    case .scale:
+      let kind = id.prefix { $0 != "_" }
+      return kind == "demux" ? "demux_\(crowd ?? 1)" : Self.scaled[String(kind)] ?? id
+    default: return id
+    }
+  }
+  /// How many other environments, or processes, there are meanwhile; nil for as many as the row itself makes.
+  public var crowd: Int? {
+    guard group == .scale, let cut = id.lastIndex(of: "_") else { return nil }
+    return Int(id[id.index(after: cut)...])
+  }
   private static let inverted = "_inverted"
+  private static let scaled = [
+    "exocall": "exocall", "transfer": "pct_same_core_sync", "create": "environment_create_pooled",
+  ]
 
   private static let two = "both parties busy, on two processors"
   private static let served = "caller on the first processor, server polling on the second"
+
+  private static let mixed = "24 jobs, 8 at a time, on two processors"
 
   private static let calls = [
     row("procedure_call", .calls, "call and return"),
@@ -85,21 +104,22 @@ extension BenchRow {
     row("parked_memory", .life, "memory of an environment that does nothing", .bytes),
   ]
   private static let share = [
-    row("slice_error", .share, "deviation from the share of slices owned", .percent),
-    row("stride_error", .share, "deviation from the share of tickets held", .percent),
+    row("slice_error", .share, "deviation from 3:1 by slices owned, after 0.96 s", .percent),
+    row("stride_error", .share, "deviation from 3:2:1 by tickets, after 46 turns", .percent),
     row("revoke_1", .share, "take back 1 frame"),
     row("revoke_1000", .share, "take back 1,000 frames"),
+    row("thread_switch", .share, "from one thread of a program to another"),
   ]
   private static let global = [
-    row("global_throughput", .global, "jobs of the fixed mix finished", .rate, at: two),
-    row("global_latency", .global, "longest time a job of the mix took", at: two),
-    row("global_unfairness", .global, "largest deviation of a job from its share", .percent, at: two),
+    row("global_throughput", .global, "jobs of a fixed mix finished", .rate, at: mixed),
+    row("global_latency", .global, "longest time that a job of the mix took", at: mixed),
+    row("global_unfairness", .global, "largest deviation of a job from its kind's mean", .percent, at: mixed),
   ]
   private static let scale = [1, 10, 100, 1000].flatMap { count in
     [
-      row("exocall_at_\(count)", .scale, "null call, \(count) environments", at: served),
-      row("transfer_at_\(count)", .scale, "control transfer, \(count) environments"),
-      row("demux_at_\(count)", .scale, "classify a packet, \(count) environments"),
+      row("exocall_at_\(count)", .scale, "null call beside \(count) others at rest", at: served),
+      row("transfer_at_\(count)", .scale, "control transfer, one way, beside \(count) at rest"),
+      row("demux_at_\(count)", .scale, "classify a packet, a filter for each of \(count)"),
       row("create_at_\(count)", .scale, "one more environment after \(count)"),
     ]
   }

@@ -20,6 +20,11 @@ public protocol Contestant: AnyObject {
   func sample(row: BenchRow, iterations: UInt32) throws(SampleError) -> Double?
   /// How it does the row, in one line; asked after it has been measured.
   func describe(row: BenchRow) -> String?
+  /// What its last sample of the row was drawn from; nil for most rows.
+  func series(row: BenchRow) -> Series?
+}
+extension Contestant {
+  public func series(row: BenchRow) -> Series? { nil }
 }
 
 /// Measures rows: contestants take turns, sample by sample, so that what disturbs the machine disturbs all alike.
@@ -28,8 +33,9 @@ public struct Sampler {
   public var repeats = 20
   /// What one sample should take, in seconds; operations are repeated until it does.
   public var sampleTime = 0.015
-  /// What one row may take, in seconds: then it has fewer samples, though at least three.
+  /// What one row may take, in seconds: then it has fewer samples, though at least `leastSamples`.
   public var rowTime = 3.0
+  public var leastSamples = 3
   /// Seconds, from anywhere.
   public var clock: () -> Double
 
@@ -50,22 +56,25 @@ public struct Sampler {
     var turns: [Turn] = []
     for contestant in contestants {
       do throws(SampleError) {
-        if let iterations = try calibrate(row, contestant) {
-          turns.append(Turn(contestant: contestant, iterations: iterations))
+        if let turn = try calibrate(row, contestant) {
+          turns.append(turn)
         } else {
-          notes[contestant.name] = "does not exist yet"
+          notes[contestant.name] = row.absence(of: contestant.name) ?? "does not exist yet"
         }
       } catch {
         notes[contestant.name] = error.description
       }
     }
-    let end = clock() + rowTime
-    for round in 0..<max(1, repeats) where round < 3 || clock() < end {
-      for index in turns.indices where notes[turns[index].contestant.name] == nil {
+    // Whoever had a try as long as that gets no more than it must.
+    let end = clock() + (turns.contains { !$0.samples.isEmpty } ? 0 : rowTime)
+    for round in 0..<max(1, repeats) where round < leastSamples || clock() < end {
+      for index in turns.indices
+      where notes[turns[index].contestant.name] == nil && turns[index].samples.count <= round {
         do throws(SampleError) {
-          if let figure = try turns[index].contestant.sample(row: row, iterations: turns[index].iterations) {
-            turns[index].samples.append(figure)
-          }
+          guard
+            let figure = try turns[index].contestant.sample(row: row, iterations: turns[index].iterations)
+          else { throw .failed("it could not be run again") }
+          turns[index].samples.append(figure)
         } catch {
           notes[turns[index].contestant.name] = error.description
         }
@@ -74,6 +83,9 @@ public struct Sampler {
     for turn in turns where notes[turn.contestant.name] == nil {
       result[turn.contestant.name] = Summary(of: turn.samples)
       notes[turn.contestant.name] = turn.contestant.describe(row: row)
+      if let series = turn.contestant.series(row: row) {
+        result.series = Series(x: series.x, y: series.y, lines: (result.series?.lines ?? []) + series.lines)
+      }
     }
     let placement = row.placement.map { [$0] } ?? []
     result.note =
@@ -84,8 +96,9 @@ public struct Sampler {
     return result
   }
 
-  /// How many operations make a sample of the wanted length. The tries are the warm-up. Nil: no such row.
-  private func calibrate(_ row: BenchRow, _ contestant: any Contestant) throws(SampleError) -> UInt32? {
+  /// How many operations make a sample of the wanted length. The tries are the warm-up, and thrown away, but for one that
+  /// takes so long that what is cold is no part of it. Nil: no such row.
+  private func calibrate(_ row: BenchRow, _ contestant: any Contestant) throws(SampleError) -> Turn? {
     var iterations: UInt32 = 1
     var slowTries = 0
     while true {
@@ -96,7 +109,10 @@ public struct Sampler {
       // where that is so great again and again does it set the limit.
       let taken = row.unit == .nanoseconds ? figure * Double(iterations) / 1e9 : passed
       slowTries = passed > 20 * sampleTime ? slowTries + 1 : 0
-      if taken >= sampleTime / 2 || slowTries == 3 || iterations >= 1 << 26 { return iterations }
+      if taken >= sampleTime / 2 || slowTries == 3 || iterations >= 1 << 26 {
+        return Turn(
+          contestant: contestant, iterations: iterations, samples: passed > rowTime / 4 ? [figure] : [])
+      }
       // Never more than tenfold: the first tries are slow with what is cold.
       let factor = min(10, max(2, sampleTime / max(taken, 1e-9)))
       iterations = UInt32(Double(iterations) * factor)

@@ -6,12 +6,17 @@ public struct Summary: Equatable, Sendable {
   public let percentile95: Double
   /// How many samples.
   public let count: Int
+  /// The samples themselves, in the order they were taken; empty if they were not kept.
+  public let samples: [Double]
 
-  public init(minimum: Double, median: Double, percentile95: Double, count: Int) {
+  public init(
+    minimum: Double, median: Double, percentile95: Double, count: Int, samples: [Double] = []
+  ) {
     self.minimum = minimum
     self.median = median
     self.percentile95 = percentile95
     self.count = count
+    self.samples = samples
   }
 
   /// Nil without samples.
@@ -23,6 +28,7 @@ public struct Summary: Equatable, Sendable {
     median = sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
     percentile95 = sorted[(sorted.count * 95 + 99) / 100 - 1]
     count = sorted.count
+    self.samples = samples
   }
 
   /// How far the samples lie apart: from the minimum to the 95th percentile.

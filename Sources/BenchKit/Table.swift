@@ -38,9 +38,7 @@ extension BenchReport {
       lines[index] = bold + lines[index] + plain
     }
     lines[0] = bold + lines[0] + plain
-    var notes = measured.filter { !$0.note.isEmpty }.map { "\($0.row.id): \($0.note)" }
-    let others = rows.filter { !measured.contains($0) }.map(\.row.id)
-    if !others.isEmpty { notes.append("No contestant for: " + others.joined(separator: ", ")) }
+    let notes = rows.filter { !$0.note.isEmpty }.map { "\($0.row.id): \($0.note)" }
     return
       (["Medians. Ultrix and Aegis: microseconds on a 25 MHz DECstation, as published in 1995."] + lines
       + [""] + notes).joined(separator: "\n")

@@ -39,14 +39,14 @@ import Testing
     #expect(report.text(color: true).contains("\u{1b}[1mcalls\u{1b}[0m"))
   }
 
-  @Test func rowsWithoutFiguresTakeOneLine() throws {
+  @Test func rowsWithoutFiguresSayWhy() throws {
     let rows = [
       RowResult(row: try row("exocall"), floor: summary(160), note: "here"),
       RowResult(row: try row("lrpc"), note: "there"), RowResult(row: try row("trap"), note: "there"),
     ]
     let lines = BenchReport(machine: [], rows: rows).text(color: false).split(separator: "\n").map(
       String.init)
-    #expect(lines.suffix(2) == ["exocall: here", "No contestant for: lrpc, trap"])
+    #expect(lines.suffix(3) == ["exocall: here", "lrpc: there", "trap: there"])
     #expect(!lines.contains { $0.hasPrefix("  lrpc") || $0 == "ipc" })
   }
 

@@ -32,7 +32,8 @@ import Testing
       "life",
       "machine_start environment_create environment_create_pooled launch_hello spawn_wait parked_memory"
     ),
-    ("share", "slice_error stride_error revoke_1 revoke_1000"),
+    ("share", "slice_error stride_error revoke_1 revoke_1000 thread_switch"),
+    ("global", "global_throughput global_latency global_unfairness"),
   ])
   func identifiersAreFixed(group: String, ids: String) {
     #expect(

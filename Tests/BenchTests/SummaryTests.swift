@@ -8,7 +8,7 @@ import Testing
 
   @Test func oneSampleIsAllThree() throws {
     let summary = try #require(Summary(of: [7]))
-    #expect(summary == Summary(minimum: 7, median: 7, percentile95: 7, count: 1))
+    #expect(summary == Summary(minimum: 7, median: 7, percentile95: 7, count: 1, samples: [7]))
     #expect(summary.spread == 0)
   }
 

@@ -4,7 +4,8 @@ import LibOS
 
 /// Runs rows of the benchmark. Started as `first` it says when its first instruction ran and ends; as `first wait` it
 /// stays until its input ends. Otherwise each read of its input is a command, `row count`; the answer is a line with
-/// the clock ticks that the operations took and how many they were, or `-` for a row it does not have.
+/// the clock ticks that the operations took and how many they were, perhaps with a series, or `-` for a row it does not have, or
+/// why it could not be run.
 @main enum BenchGuest {
   static func main() {
     if Arguments.name == "first" {
@@ -14,8 +15,14 @@ import LibOS
     }
     if Arguments.name == "count" { return Counts.run() }
     while let command = Command.read() {
-      if let timing = run(command) { print("\(timing.ticks) \(timing.operations)") } else { print("-") }
+      answer(command)
     }
+  }
+
+  private static func answer(_ command: Command) {
+    Refusal.reason = "-"
+    guard let timing = run(command) else { return print(Refusal.reason) }
+    print(timing.series.reduce("\(timing.ticks) \(timing.operations)") { "\($0) \($1)" })
   }
 
   private static func run(_ command: Command) -> Timing? {
@@ -38,6 +45,11 @@ import LibOS
     case "pct_same_core_async": Yields.sending(command)
     case "yield_to": Yields.only(command)
     case "slice_error": Shares.slices(command)
+    case "stride_error": Strides.error()
+    case "thread_switch": ThreadSwitches.run(command)
+    case "global_throughput": Mix.run(.throughput)
+    case "global_latency": Mix.run(.latency)
+    case "global_unfairness": Mix.run(.unfairness)
     case "revoke_1": Shares.revocation(command, frames: 1)
     case "revoke_1000": Shares.revocation(command, frames: 1000)
     case "lrpc": Transfers.call(command)

@@ -9,7 +9,7 @@ struct Duo {
     static let peerOfServer = 0, peerOfClient = 1, gate = 2, count = 3, ticks = 4, operations = 5, free = 16
   }
 
-  private static var address: UInt64 { 0x6000_0000_0000 }
+  static var address: UInt64 { 0x6000_0000_0000 }
   static var words: UnsafeMutablePointer<UInt64> {
     UnsafeMutablePointer(bitPattern: UInt(address)).unsafelyUnwrapped
   }
@@ -25,22 +25,15 @@ struct Duo {
     _ command: Command, serverOn: UInt64 = 0, pipe frames: PipeFrames? = nil, server: Child.Body,
     client: Child.Body
   ) -> Timing? {
-    do throws(ExocallError) {
-      let frame = try Exocall.frameAllocate(count: 1).owner
-      try frame.map(at: address, pages: 1, [.read, .write])
-      defer {
-        try? Exocall.unmap(address, pages: 1)
-        try? frame.drop()
-      }
-      for word in 0..<512 { words[word] = 0 }
+    Board.with { (board) throws(ExocallError) in
       words[Word.count] = command.count
       let quota = EnvironmentQuota(frames: 96, bindings: 8)
       var first = try Child.make(quota, on: serverOn, server)
-      defer { first.release() }
+      defer { first.end() }
       var second = try Child.make(quota, on: 0, client)
-      defer { second.release() }
-      try first.environment.map(frame, at: address, pages: 1, [.read, .write])
-      try second.environment.map(frame, at: address, pages: 1, [.read, .write])
+      defer { second.end() }
+      try board.give(to: first)
+      try board.give(to: second)
       if let frames {
         try frames.map(in: first.environment, at: pipe)
         try frames.map(in: second.environment, at: pipe)
@@ -51,9 +44,26 @@ struct Duo {
         .handle
       try first.start()
       try second.start()
-      guard try second.watch.wait() == .exited(status: 0) else { return nil }
-      return Timing(words[Word.ticks], words[Word.operations])
-    } catch { return nil }
+      return try figures(of: second)
+    }
+  }
+
+  /// The same with one child.
+  static func alone(_ command: Command, _ quota: EnvironmentQuota, _ body: Child.Body) -> Timing? {
+    Board.with { (board) throws(ExocallError) in
+      words[Word.count] = command.count
+      var child = try Child.make(quota, on: 0, body)
+      defer { child.end() }
+      try board.give(to: child)
+      try child.start()
+      return try figures(of: child)
+    }
+  }
+
+  private static func figures(of child: Child) throws(ExocallError) -> Timing? {
+    let end = try child.watch.wait()
+    guard end == .exited(status: 0) else { return Refusal.because("an environment \(end)") }
+    return Timing(words[Word.ticks], words[Word.operations])
   }
 
   // --- in the children

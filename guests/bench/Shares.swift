@@ -7,23 +7,14 @@ enum Shares {
   /// Two environments own three slots and one, and both compute: by how many percent of the whole the first one's share deviates.
   /// The ticks are hundredths of a percent, the operations 100.
   static func slices(_ command: Command) -> Timing? {
-    guard let frame = try? Exocall.frameAllocate(count: 1).owner else { return nil }
-    let words = Duo.words
-    defer {
-      try? Exocall.unmap(UInt64(UInt(bitPattern: words)), pages: 1)
-      try? frame.drop()
-    }
-    do throws(ExocallError) {
-      let address = UInt64(UInt(bitPattern: words))
-      try frame.map(at: address, pages: 1, [.read, .write])
-      for word in 0..<64 { words[word] = 0 }
+    Board.with { (board) throws(ExocallError) in
       var children: [Child] = []
-      defer { for index in children.indices { children[index].release() } }
+      defer { for index in children.indices { children[index].end() } }
       for number in 0..<2 as Range<UInt64> {
         let child = try Child.make(
-          EnvironmentQuota(frames: 64, capabilities: 64, bindings: 4), on: 0, argument: number, count)
-        try child.environment.map(frame, at: address, pages: 1, [.read, .write])
+          EnvironmentQuota(frames: 64, capabilities: 64, bindings: 4), on: 0, argument: number, countTurns)
         children.append(child)
+        try board.give(to: child)
       }
       // A quarter of the vector cannot be owned: of the rest all of it is.
       let (many, few) = (try Slices.allocate(count: 36), try Slices.allocate(count: 12))
@@ -46,23 +37,26 @@ enum Shares {
       guard first + second > 0 else { return nil }
       let share = Int64(first &* 10_000 / (first + second))
       return Timing(UInt64((share - 7500).magnitude), 100)
-    } catch { return nil }
+    }
   }
 
   /// From the request to the answer, given by an environment that sleeps until it is asked.
   static func revocation(_ command: Command, frames: UInt64) -> Timing? {
-    do throws(ExocallError) {
+    Board.with { (board) throws(ExocallError) in
       var total: UInt64 = 0
       var done: UInt64 = 0
       while done < command.count {
-        let child = try Child.make(
+        Duo.store(Duo.Word.free, 0)
+        var child = try Child.make(
           EnvironmentQuota(frames: frames + 64, capabilities: 64, bindings: 4), argument: frames, give)
-        var owned = child
-        defer { owned.release() }
+        defer { child.end() }
+        try board.give(to: child)
         try child.start()
+        // It has what it wants and sleeps until it is asked.
         while true {
-          let (state, held) = try child.environment.inspect()
-          if state == .waiting, held >= frames + 20 { break }
+          let state = try child.environment.inspect().state
+          if state == .ended { return Refusal.because("the environment could not allocate") }
+          if state == .waiting, Duo.load(Duo.Word.free) == 1 { break }
         }
         // All that it did not use, first.
         let spare = try child.environment.inspect().framesHeld
@@ -71,15 +65,18 @@ enum Shares {
         let outcome = try child.environment.askBack(EXO_KIND_FRAMES, frames, by: Clock.now + 1_000_000_000)
           .wait()
         total &+= exo_ticks() &- begin
-        guard outcome.given == frames else { return nil }
+        guard outcome.given == frames else {
+          return Refusal.because("given \(outcome.given) of \(frames)")
+        }
         done += 1
       }
       return Timing(total, done)
-    } catch { return nil }
+    }
   }
 }
 
-private func count(_ number: UInt64) -> Int32 {
+/// Counts turns in the word of its number, for ever.
+func countTurns(_ number: UInt64) -> Int32 {
   let word = 8 + Int(number) * 8
   var turns: UInt64 = 0
   while true {
@@ -98,6 +95,7 @@ private func give(_ frames: UInt64) -> Int32 {
       owned.append(grant.owner)
       have += grant.count
     }
+    Duo.store(Duo.Word.free, 1)
     while true {
       Events.wait()
       if let event = Events.poll(), event.kind == Events.Kind.revocation.rawValue {

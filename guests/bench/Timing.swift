@@ -4,6 +4,8 @@ import GuestRuntime
 struct Timing {
   var ticks: UInt64
   var operations: UInt64
+  /// What a figure was drawn from, for the host to make sense of.
+  var series: [UInt64] = []
 
   init(_ ticks: UInt64, _ operations: UInt64) {
     self.ticks = ticks

@@ -15,6 +15,13 @@ double bench_linux_run(struct bench_linux *_Nonnull linux_, const char *_Nonnull
 /// The text stays valid until the next run of the same row.
 const char *_Nullable bench_linux_describe(struct bench_linux *_Nonnull linux_, const char *_Nonnull row);
 
+/// Has `count` other processes exist that wait for input which does not come. 0 or -errno.
+int bench_linux_crowd(struct bench_linux *_Nonnull linux_, int count);
+/// What the last run of a row was drawn from: `points` times `lines` numbers, of which the first is in microseconds. Null for most
+/// rows.
+const double *_Nullable bench_linux_series(struct bench_linux *_Nonnull linux_, const char *_Nonnull row,
+                                           int *_Nonnull lines, int *_Nonnull points);
+
 /// Runs a path eight times, for its instructions to be counted by a clock that counts them; each one's ticks go to
 /// `ticks`. 1; 0 past the last path; -errno.
 int bench_linux_count(int index, const char *_Nullable *_Nonnull name, uint32_t *_Nonnull ticks);

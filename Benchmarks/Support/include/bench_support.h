@@ -38,6 +38,10 @@ struct bench_deadline bench_deadline_after(double seconds);
 static inline bool bench_expired(struct bench_deadline *deadline) {
   return (++deadline->turns & 1023) == 0 && bench_ticks() > deadline->end;
 }
+/// Bytes that the host's kernel and this process use. What belongs to files is no part of it, nor is what other processes
+/// have for themselves. Negative where the kernel does not say.
+double bench_memory_in_use(void);
+
 /// Longest any one measurement may take before it is given up, in seconds.
 #define BENCH_PATIENCE 10.0
 #endif

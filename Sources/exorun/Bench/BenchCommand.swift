@@ -24,6 +24,15 @@ struct Bench: ParsableCommand {
   @Option(
     help: ArgumentHelp("Write the results to a file as JSON; - for standard output.", valueName: "file"))
   var json: String?
+  @Option(
+    help: ArgumentHelp("Write the results as one HTML page with tables and plots.", valueName: "file"))
+  var html: String?
+  @Option(
+    help: ArgumentHelp("Write the results as Markdown tables; - for standard output.", valueName: "file"))
+  var markdown: String?
+  @Option(
+    help: ArgumentHelp("Measure nothing: take the results from a file that --json wrote.", valueName: "file"))
+  var from: String?
   @Option(help: ArgumentHelp("Compare with the results in a file.", valueName: "file"))
   var compare: String?
   @Option(help: ArgumentHelp("How much slower a row may have become, in percent.", valueName: "percent"))
@@ -46,6 +55,9 @@ struct Bench: ParsableCommand {
     for name in row where BenchRow.named(name) == nil {
       throw ValidationError("there is no row `\(name)`; `exorun bench --list` names them")
     }
+    if [json, html, markdown].filter({ $0 == "-" }).count > 1 {
+      throw ValidationError("only one of --json, --html and --markdown can be standard output")
+    }
     if let count = `repeat`, !(1...10_000).contains(count) {
       throw ValidationError("--repeat must be between 1 and 10000")
     }
@@ -54,23 +66,32 @@ struct Bench: ParsableCommand {
 
   func run() throws {
     if count { return StandardStreams.write(try InstructionCounts(Machine.Configuration()).text()) }
-    let rows = BenchRow.all.filter { wanted in
-      group.isEmpty && row.isEmpty || group.contains(wanted.group.rawValue) || row.contains(wanted.id)
-    }
-    if list { return printList(rows) }
+    if list { return printList(BenchRow.all.filter(isWanted)) }
     // Whatever is wrong with the files is said before anything is measured.
     let old = try compare.map(read)
-    let file = try json.flatMap { $0 == "-" ? nil : try open($0) }
-    let facts = machineFacts()
-    let report = BenchReport(machine: facts, rows: measure(rows))
-    let text = report.json.text() + "\n"
-    try file?.write(text)
-    if json == "-" {
-      StandardStreams.write(text)
+    let earlier = try from.map(read)
+    let outputs = try [
+      (json, \BenchReport.fileText), (html, \.pageText), (markdown, \.markdownText),
+    ].compactMap { path, form in try path.map { (file: try ResultFile($0), form: form) } }
+    let report: BenchReport
+    if let earlier {
+      report = BenchReport(machine: earlier.machine, rows: earlier.rows.filter { isWanted($0.row) })
     } else {
+      report = BenchReport(machine: machineFacts(), rows: measure(BenchRow.all.filter(isWanted)))
+    }
+    for output in outputs { try output.file.write(report[keyPath: output.form]) }
+    if !outputs.contains(where: \.file.isStandardOutput) {
       StandardStreams.write(report.text(color: TextStyle.of(STDOUT_FILENO).isColoured) + "\n")
     }
-    if let old { try tell(report.movements(since: old, tolerance: tolerance / 100)) }
+    if let old {
+      try tell(
+        report.movements(since: old, tolerance: tolerance / 100),
+        to: outputs.contains(where: \.file.isStandardOutput) ? STDERR_FILENO : STDOUT_FILENO)
+    }
+  }
+
+  private func isWanted(_ wanted: BenchRow) -> Bool {
+    group.isEmpty && row.isEmpty || group.contains(wanted.group.rawValue) || row.contains(wanted.id)
   }
 
   private func measure(_ rows: [BenchRow]) -> [RowResult] {
@@ -84,6 +105,7 @@ struct Bench: ParsableCommand {
       sampler.repeats = 5
       sampler.sampleTime = 0.003
       sampler.rowTime = 0.25
+      sampler.leastSamples = 1
     }
     if let count = `repeat` { sampler.repeats = count }
     var progress = ProgressBar(total: rows.count)
@@ -104,7 +126,6 @@ struct Bench: ParsableCommand {
       throw Failure(.usage, "\(path): \(error)")
     }
   }
-  private func open(_ path: String) throws -> ResultFile { try ResultFile(path) }
 
   private func printList(_ rows: [BenchRow]) {
     let width = rows.map(\.id.count).max() ?? 0
@@ -118,30 +139,17 @@ struct Bench: ParsableCommand {
     StandardStreams.write(text)
   }
 
-  /// On standard error where standard output is JSON.
-  private func tell(_ movements: [Movement]) throws {
+  private func tell(_ movements: [Movement], to stream: Int32) throws {
     let heading =
       movements.isEmpty ? "Nothing moved by more than its spread." : "Moved by more than the spread:"
     let text = ([heading] + movements.map { "  " + $0.text }).joined(separator: "\n") + "\n"
-    StandardStreams.write(text, to: json == "-" ? STDERR_FILENO : STDOUT_FILENO)
+    StandardStreams.write(text, to: stream)
     if movements.contains(where: \.isRegression) { throw ExitCode(3) }
   }
 }
 
-/// The file that results go to: opened before they are there.
-private final class ResultFile {
-  private let path: String
-  private let file: HostFile
-
-  init(_ path: String) throws(Failure) {
-    self.path = path
-    do throws(HostFileError) { file = try HostFile(writing: path) } catch {
-      throw Failure(.usage, "\(path): cannot be written: \(error)")
-    }
-  }
-  func write(_ text: String) throws(Failure) {
-    do throws(HostFileError) { try file.write(text) } catch {
-      throw Failure(.usage, "\(path): cannot be written: \(error)")
-    }
-  }
+extension BenchReport {
+  fileprivate var fileText: String { json.text() + "\n" }
+  fileprivate var pageText: String { html() }
+  fileprivate var markdownText: String { markdown() }
 }

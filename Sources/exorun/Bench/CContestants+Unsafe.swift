@@ -22,13 +22,11 @@ import Glibc
   deinit { unsafe bench_floor_close(floor) }
 
   func sample(row: BenchRow, iterations: UInt32) throws(SampleError) -> Double? {
-    if row.id.hasPrefix("demux_") || row.id == "filter_insert" {
-      throw .unavailable("no virtual machine takes part, so there is no mechanism under it")
-    }
-    return try figure(unsafe bench_floor_run(floor, row.work, iterations))
+    try figure(unsafe bench_floor_run(floor, row.work, iterations))
   }
   func describe(row: BenchRow) -> String? {
-    unsafe bench_floor_describe(row.work).map { unsafe String(cString: $0) }
+    let text = unsafe bench_floor_describe(row.work).map { unsafe String(cString: $0) }
+    return row.crowd == nil ? text : text.map { "alone: \($0)" }
   }
 }
 
@@ -46,10 +44,25 @@ import Glibc
   deinit { unsafe bench_linux_close(linux) }
 
   func sample(row: BenchRow, iterations: UInt32) throws(SampleError) -> Double? {
-    try figure(unsafe bench_linux_run(linux, row.work, iterations))
+    let result = unsafe bench_linux_crowd(linux, Int32(row.crowd ?? 0))
+    guard result == 0 else { throw .failed("\(row.crowd ?? 0) processes: \(errorText(-result))") }
+    return try figure(unsafe bench_linux_run(linux, row.work, iterations))
   }
   func describe(row: BenchRow) -> String? {
-    unsafe bench_linux_describe(linux, row.work).map { unsafe String(cString: $0) }
+    let text = unsafe bench_linux_describe(linux, row.work).map { unsafe String(cString: $0) }
+    guard let crowd = row.crowd else { return text }
+    return text.map { "beside \(crowd) processes that wait: \($0)" }
+  }
+
+  func series(row: BenchRow) -> Series? {
+    var lines: Int32 = 0
+    var points: Int32 = 0
+    guard let values = unsafe bench_linux_series(linux, row.work, &lines, &points), lines > 1 else {
+      return nil
+    }
+    // As many numbers as it says, which stay until the next run.
+    let numbers = unsafe Array(UnsafeBufferPointer(start: values, count: Int(lines) * Int(points)))
+    return StrideSeries.of("linux", numbers)
   }
 }
 
@@ -57,10 +70,11 @@ import Glibc
 private func figure(_ value: Double) throws(SampleError) -> Double? {
   if value.isNaN { return nil }
   guard value < 0 else { return value }
-  switch Int32(-value) {
+  switch Int32(exactly: (-value).rounded()) ?? EIO {
   case ENODEV: throw .unavailable("needs a second processor")
   case EOPNOTSUPP: throw .unavailable("this kernel cannot")
   case ELIBACC: throw .unavailable("libpcap is not installed: sudo apt-get install -y libpcap0.8")
+  case EBUSY: throw .unavailable("other programs changed what is measured")
   case ETIMEDOUT: throw .failed("no answer in time")
   case let error: throw .failed(errorText(error))
   }

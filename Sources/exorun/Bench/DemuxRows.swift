@@ -19,7 +19,7 @@ final class DemuxRows {
 
   /// Nil: no row of these.
   func sample(_ row: BenchRow, _ iterations: UInt32) throws(SampleError) -> Double? {
-    switch row.id {
+    switch row.work {
     case "demux_1": try demux(1, iterations)
     case "demux_10": try demux(10, iterations)
     case "demux_100": try demux(100, iterations)

@@ -12,8 +12,11 @@ final class ExoContestant: Contestant {
   private var wide: (machine: Machine, session: GuestSession)?
   private static let wideRows: Set<String> = [
     "pct_cross_core", "shm_latency", "event_polled", "event_injected", "pipe_latency", "pipe_inlined",
-    "pipe_64k",
+    "pipe_64k", "global_throughput", "global_latency", "global_unfairness",
   ]
+  private lazy var crowd = Crowd(image)
+  /// Of the last sample that had one.
+  private var lastSeries: [Double] = []
   private var session: GuestSession?
   private let demux = DemuxRows()
   private lazy var life = LifeRows(image)
@@ -33,21 +36,46 @@ final class ExoContestant: Contestant {
   }
 
   func sample(row: BenchRow, iterations: UInt32) throws(SampleError) -> Double? {
-    if let figure = try life.sample(row, iterations) { return figure }
+    if row.crowd != nil { try crowd.gather(row.crowd ?? 0) } else { crowd.disperse() }
+    if let figure = try life.sample(row, iterations, in: crowd.machine) { return figure }
     if let figure = try demux.sample(row, iterations) { return figure }
+    let numbers = try ask(row, iterations)
+    guard let numbers else { return nil }
+    lastSeries = Array(numbers.dropFirst(2))
+    switch row.unit {
+    case .nanoseconds: return bench_nanoseconds(numbers[0]) / numbers[1]
+    case .rate: return numbers[1] * 1e9 / bench_nanoseconds(numbers[0])
+    case .bytes, .percent: return numbers[0] / numbers[1]
+    }
+  }
+
+  /// What the guest answers: two numbers above 0, perhaps more. Nil for a row that it does not have.
+  private func ask(_ row: BenchRow, _ iterations: UInt32) throws(SampleError) -> [Double]? {
+    let isWide = Self.wideRows.contains(row.id)
+    let id = row.group == .scale ? row.work : row.id
     let answer: String
     do throws(SampleError) {
-      let session = try Self.wideRows.contains(row.id) ? wideSession() : runningSession()
-      answer = try session.ask("\(row.id) \(iterations)\n")
+      let session: GuestSession
+      if let crowded = crowd.session {
+        session = crowded
+      } else {
+        session = try isWide ? wideSession() : runningSession()
+      }
+      answer = try session.ask("\(id) \(iterations)\n")
     } catch {
-      session = nil
+      // It is in nobody knows what state.
+      crowd.disperse()
+      if isWide { wide = nil } else { session = nil }
       throw error
     }
     if answer == "-" { return nil }
     let numbers = answer.split(separator: " ").compactMap { Double($0) }
-    guard numbers.count == 2, numbers[1] > 0 else { throw .failed("the guest answers \"\(answer)\"") }
-    if row.unit != .nanoseconds { return numbers[0] / numbers[1] }
-    return bench_nanoseconds(numbers[0]) / numbers[1]
+    guard numbers.count >= 2, numbers[1] > 0 else { throw .failed(answer) }
+    return numbers
+  }
+
+  func series(row: BenchRow) -> Series? {
+    row.id == "stride_error" ? StrideSeries.of("exo", lastSeries) : nil
   }
 
   private func runningSession() throws(SampleError) -> GuestSession {
@@ -68,7 +96,10 @@ final class ExoContestant: Contestant {
     return session
   }
 
-  func describe(row: BenchRow) -> String? { descriptions[row.id] }
+  func describe(row: BenchRow) -> String? {
+    guard let crowd = row.crowd else { return descriptions[row.id] }
+    return descriptions[row.work].map { "beside \(crowd) environments that wait for input: \($0)" }
+  }
 }
 
 private let descriptions = [
@@ -99,6 +130,11 @@ private let descriptions = [
   "shm_latency": "a line of a connection, one way",
   "slice_error":
     "two environments that compute own 36 and 12 of the 48 slots; over three rounds of the vector",
+  "stride_error": "LibOS stride scheduler, which gives its slices by 3, 2 and 1 tickets",
+  "thread_switch": "yield between two threads of the LibOS; one way",
+  "global_throughput": "jobs in environments, each on one processor for good",
+  "global_latency": "jobs in environments, each on one processor for good",
+  "global_unfairness": "jobs in environments, each on one processor for good",
   "revoke_1": "request for a frame to a sleeping environment, which gives it; until the answer",
   "revoke_1000": "the same for 1,000 frames",
   "lrpc": "call through a gate and back; neither trusts the other with registers",

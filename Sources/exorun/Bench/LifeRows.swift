@@ -12,16 +12,24 @@ struct LifeRows {
   init(_ image: GuestImage) { self.image = image }
 
   /// Nil: no row of these.
-  mutating func sample(_ row: BenchRow, _ iterations: UInt32) throws(SampleError) -> Double? {
+  /// - Parameter crowded: a machine with others in it, for the rows that want one.
+  mutating func sample(
+    _ row: BenchRow, _ iterations: UInt32, in crowded: Machine?
+  ) throws(SampleError) -> Double? {
     var total = 0.0
-    switch row.id {
+    switch row.work {
     case "machine_start":
       for _ in 0..<iterations { total += try startMachine() }
     case "environment_create":
       for first in stride(from: 0, to: Int(iterations), by: Self.crowd) {
         total += try createOnNew(min(Self.crowd, Int(iterations) - first))
       }
-    case "environment_create_pooled": total = try createPooled(Int(iterations))
+    case "environment_create_pooled":
+      if let crowded {
+        total = try createPooled(Int(iterations), in: crowded)
+      } else {
+        total = try createPooled(Int(iterations))
+      }
     case "launch_hello":
       for _ in 0..<iterations { total += try launchProcess(["exorun", "launch", "hello"]) }
     case "parked_memory": return try ParkedMemory.sample(image)
@@ -60,6 +68,9 @@ struct LifeRows {
       _ = try createPooled(1)
       return try createPooled(count)
     }
+    return try createPooled(count, in: machine)
+  }
+  private func createPooled(_ count: Int, in machine: Machine) throws(SampleError) -> Double {
     var total = 0.0
     for _ in 0..<count {
       let session = try GuestSession(machine, image, arguments: ["first"])
