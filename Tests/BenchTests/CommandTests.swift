@@ -87,7 +87,7 @@ private func text(of path: String) throws -> String {
     let report = try BenchReport(parsing: text(of: file))
     #expect(report.rows.map(\.row.id) == ["clock", "dirty"])
     for result in report.rows {
-      #expect(result.exo != nil && result.floor != nil && (result.linux?.count ?? 0) >= 3)
+      #expect(result.exo != nil && result.floor != nil && (result.linux?.count ?? 0) >= 1)
     }
     #expect(report.machine.contains { $0.name == "kernel" && !$0.value.isEmpty })
   }
