@@ -107,7 +107,7 @@ private func gives() throws(ExocallError) {
     check: { (_, words, given, taken) throws(ExocallError) in
       Promises.check(
         given == 60 && taken == 0 && eventually { words[Word.given] > 0 },
-        "asked for 60 frames, it gave \(given) and lost none")
+        "asked for 60 frames, it gave \(given) and lost \(taken)")
     })
 }
 

@@ -192,7 +192,8 @@ private func hastyClient(_ argument: UInt64) -> Int32 {
   for turn in 0..<300 as Range<UInt64> {
     var message = Message()
     message.words.0 = turn
-    message.words.1 = numbers.next() % 400_000
+    // Longer where the exokernel is slow to notice that the time is over.
+    message.words.1 = (numbers.next() % 400_000) << (up == 0 ? turn / 60 : 0)
     do throws(ExocallError) {
       try connection.callOnce(&message, deadline: Clock.now + numbers.next() % 120_000)
       guard message.words.0 == turn &* 3 else { return 2 }
