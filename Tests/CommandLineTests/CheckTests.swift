@@ -47,10 +47,20 @@ extension ExorunTests {
       }
     }
 
+    @Test(.requires(.kvm)) func deepDownEveryMechanismPasses() throws {
+      let result = try Command.exorun("doctor", "--deep", "--json").run()
+      let findings = try JSON(parsing: result.output)["findings"]?.array ?? []
+      let tried = findings.filter { $0["detail"]?.string?.hasPrefix("pass: ") ?? false }
+      #expect(tried.count == 13, "\(result.output)")
+      #expect(tried.allSatisfy { $0["detail"]?.string != "pass: 0 of 0" })
+      #expect(result.status == .exited(0))
+    }
+
     @Test func withoutKVMItSaysWhatToDo() throws {
       let result = try Command.exorun("doctor", "--device", "/dev/no-kvm").run()
       #expect(result.status == .exited(1))
-      #expect(result.output.contains("missing   kvm                 there is no KVM at /dev/no-kvm\n"))
+      #expect(
+        result.output.contains("missing   kvm                         there is no KVM at /dev/no-kvm\n"))
       #expect(result.output.contains("-> type `sudo modprobe"))
       #expect(result.output.hasSuffix("Guests cannot run here.\n"))
     }

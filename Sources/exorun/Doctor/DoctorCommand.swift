@@ -10,12 +10,23 @@ struct Doctor: ParsableCommand {
     discussion: """
       Every line is ok, degraded (guests run, something is slower or less) or missing, with what to do. What is said \
       of the substrate was measured just now. Exits 0 if guests can run, else 1.
+
+      With --deep every mechanism that Exo relies on is tried by guests that depend on it, half a minute's work: pass or \
+      fail, and what Exo does instead. Send it back, with --json or without, from a kind of machine that is not known yet.
       """)
 
   @OptionGroup var machine: MachineOptions
 
   @Flag(help: "As JSON.")
   var json = false
+
+  @Flag(help: "Try every mechanism too.")
+  var deep = false
+
+  @Flag(
+    help: ArgumentHelp(
+      "With --deep: the processor is an emulator's, of which #SS, #AC and #XM are not expected."))
+  var emulated = false
 
   func run() throws {
     let style = TextStyle.of(STDOUT_FILENO)
@@ -35,6 +46,9 @@ struct Doctor: ParsableCommand {
       do throws(MachineError) { try MachineFindings(configuration).each(report) } catch {
         report(Finding("guests", .missing, "no machine can be made: \(error)", isRequired: true))
       }
+    }
+    if deep, !findings.contains(where: \.isFatal) {
+      for mechanism in Mechanism.all { report(mechanism.finding(configuration, isEmulated: emulated)) }
     }
     let canRun = !findings.contains(where: \.isFatal)
     if json {

@@ -40,7 +40,7 @@ struct Finding {
       case .missing: style.red(mark)
       }
     let margin = String(repeating: " ", count: 10)
-    return coloured + style.bold(name.padded(to: 20)) + detail + (advice.map { "\n\(margin)-> \($0)" } ?? "")
+    return coloured + style.bold(name.padded(to: 28)) + detail + (advice.map { "\n\(margin)-> \($0)" } ?? "")
   }
 
   var json: JSON {
