@@ -46,6 +46,7 @@ let guests = [
   guest("GuestBench", "bench", with: ["BenchLoops", "BenchWork"]),
   guest("GuestExos", "exos", with: ["ExosSupport", "LibOSConcurrency"]),
   guest("GuestUnix", "unix"),
+  guest("GuestNetwork", "network"),
   guest("GuestHostile", "hostile", with: ["HostileSupport"]),
 ].filter { chosenGuests?.contains($0.path ?? "") ?? true }
 
@@ -95,13 +96,14 @@ let package = Package(
     .target(name: "ExoGuests", swiftSettings: [.unsafeFlags(["-O"])], plugins: ["StageGuests"]),
     // The exokernel.
     .target(name: "CKVM"),
+    .target(name: "CNetwork"),
     // JSON, for reports, the benchmark's files and the control socket.
     .target(name: "JSONText"),
     .target(name: "Nucleus", dependencies: ["ExoABI"]),
     .target(
       name: "Exo",
       dependencies: [
-        "CKVM", "ExoABI", "Nucleus", "JSONText", .product(name: "Logging", package: "swift-log"),
+        "CKVM", "CNetwork", "ExoABI", "Nucleus", "JSONText", .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: hostSwift),
     // The benchmark: the mechanisms without Exo, Linux doing the same work, and what is made of the figures.
     .target(name: "BenchSupport", path: "Benchmarks/Support", cSettings: measured),

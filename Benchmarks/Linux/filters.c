@@ -35,8 +35,7 @@ static void make_program(struct sock_filter *code, uint16_t port) {
   memcpy(code, program, sizeof program);
 }
 
-// Packets for the filters at random, the same for every contestant: see DemuxRows.swift.
-static void make_packet(unsigned char *packet, uint32_t *random, unsigned filters) {
+void linux_make_packet(unsigned char *packet, uint32_t *random, unsigned filters) {
   *random = *random * 1664525u + 1013904223u;
   unsigned port = 1024 + (*random >> 8) % filters;
   memset(packet, 0, LENGTH);
@@ -54,7 +53,7 @@ static double demux(uint32_t iterations, unsigned filters) {
   if (programs && packets) {
     uint32_t random = 1;
     for (unsigned i = 0; i < filters; i++) make_program(programs[i], (uint16_t)(1024 + i));
-    for (unsigned i = 0; i < PACKETS; i++) make_packet(packets[i], &random, filters);
+    for (unsigned i = 0; i < PACKETS; i++) linux_make_packet(packets[i], &random, filters);
     unsigned matched = 0;
     // What is cold would count where few packets make a sample.
     for (unsigned i = 0; i < filters; i++) run(programs[i], packets[0], LENGTH, LENGTH);

@@ -89,4 +89,10 @@ row_function linux_global_throughput, linux_global_latency, linux_global_unfairn
 row_function linux_matmul150_int, linux_matmul150_double, linux_matmul1024_double;
 // filters.c
 row_function linux_demux_1, linux_demux_10, linux_demux_100, linux_demux_1000, linux_demux_10000, linux_filter_insert;
+/// Packets for the filters at random, the same for every contestant: see DemuxRows.swift. 60 bytes.
+void linux_make_packet(unsigned char *packet, uint32_t *random, unsigned filters);
+// pathfinder.c
+row_function linux_pathfinder_10, linux_pathfinder_10000;
+// wire.c
+row_function linux_udp_rtt;
 #endif

@@ -14,19 +14,15 @@ private let asLinux = "what runs at ring 3 are the instructions of the others"
 private let library = "what there is to it is the library's own"
 private let policy = "how time is divided is a policy, not a mechanism"
 
-private let absentExo: [String: String] = {
-  let packets = "no packets from a network yet"
-  return [
-    "mach_port": "no ports by a library yet",
-    "udp_rtt": packets, "udp_rtt_ash": packets, "spawn_wait": "no processes by a library yet",
-  ]
-}()
+private let absentExo: [String: String] = [
+  "mach_port": "no ports by a library yet", "spawn_wait": "no processes by a library yet",
+]
 
 private let absentLinux: [String: String] = {
   let silent = "Linux takes memory back without asking, so there is nothing to time"
-  let packets = "not measured until exo has it"
   return [
-    "revoke_1": silent, "revoke_1000": silent, "udp_rtt": packets, "udp_rtt_ash": packets,
+    "revoke_1": silent, "revoke_1000": silent,
+    "udp_rtt_ash": "Linux's way to answer in the kernel (XDP) needs a compiler and a loader of its own",
   ]
 }()
 
@@ -42,7 +38,7 @@ private let absentFloor: [String: String] = {
     "revoke_1": "asking is a protocol, not a mechanism",
     "revoke_1000": "asking is a protocol, not a mechanism",
     "global_throughput": policy, "global_latency": policy, "global_unfairness": policy,
-    "filter_insert": noMachine,
+    "filter_insert": noMachine, "pathfinder_10": noMachine, "pathfinder_10000": noMachine,
   ]
   for count in [1, 10, 100, 1000, 10_000] { reasons["demux_\(count)"] = noMachine }
   return reasons

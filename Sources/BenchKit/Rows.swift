@@ -91,6 +91,8 @@ extension BenchRow {
     row("demux_100", .packets, "classify a packet, 100 filters"),
     row("demux_1000", .packets, "classify a packet, 1,000 filters"),
     row("demux_10000", .packets, "classify a packet, 10,000 filters"),
+    row("pathfinder_10", .packets, "the same in PATHFINDER's way, 10 filters"),
+    row("pathfinder_10000", .packets, "the same in PATHFINDER's way, 10,000 filters"),
     row("filter_insert", .packets, "insert a filter"),
     row("udp_rtt", .packets, "60-byte datagram there and back"),
     row("udp_rtt_ash", .packets, "the same, answered by a handler in the kernel"),

@@ -113,6 +113,20 @@ public enum GuestCatalogue {
       "Byte streams between environments that do not trust one another: waiting, ends, deaths, lies.",
       [Trial(output: .containing([" promises kept, 0 broken\n"])), wide]),
     BuiltInGuest(
+      "switchdemo", in: "GuestNetwork",
+      "Claims packets, sends some through the machine's switch, and is refused what is not its own.",
+      [switchdemo]),
+    BuiltInGuest(
+      "ping", in: "GuestNetwork",
+      "Asks HOST for echoes, by address or name: ping HOST [--count N] [--size BYTES].",
+      [
+        Trial(ending: .exited(2), output: .containing(["ping HOST"])),
+        Trial(arguments: ["10.0.0.1"], ending: .exited(1), output: .exactly("ping: no network\n")),
+      ]),
+    BuiltInGuest(
+      "echo", in: "GuestNetwork", "Sends UDP datagrams back, from PORT or 7.",
+      [Trial(ending: .exited(1), output: .exactly("echo: no network\n"))]),
+    BuiltInGuest(
       "hostile", in: "GuestHostile",
       "Attacks the exokernel in the way its argument names; --list names them.", Trial.hostile),
   ]
@@ -123,6 +137,12 @@ public enum GuestCatalogue {
   private static let wide: Trial = {
     var trial = Trial(output: .containing([" promises kept, 0 broken\n"]))
     trial.processors = 2
+    return trial
+  }()
+
+  private static let switchdemo: Trial = {
+    var trial = Trial(output: .containing(["switchdemo: all promises kept\n"]))
+    trial.isOnNetwork = true
     return trial
   }()
 

@@ -32,6 +32,9 @@ extension Trial {
       attack("exit-twice", processors: 1),
       // Control transfer, where all are on one processor.
       attack("stray-returns", processors: 1),
+      // Packets. Where the service thread sends, and where the environment's own processor does.
+      onNetwork("packet-claims"), onNetwork("packet-sources"), onNetwork("packet-rings"),
+      onNetwork("packet-rings", processors: 1), onNetwork("packet-hoard"),
       attack("cycles", processors: 1),
       attack("call-storm", processors: 1),
       attack("yield-cycle", processors: 1),
@@ -73,6 +76,12 @@ extension Trial {
     trial.processors = processors
     trial.memoryLimit = limit
     trial.hasWitness = true
+    return trial
+  }
+
+  private static func onNetwork(_ name: String, processors: Int = 2) -> Trial {
+    var trial = attack(name, processors: processors)
+    trial.isOnNetwork = true
     return trial
   }
 

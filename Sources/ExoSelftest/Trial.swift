@@ -14,6 +14,8 @@ public struct Trial: Sendable {
   public var hasWitness = false
   /// Whether another witness must be able to finish while it runs on the same processor. It is killed then.
   public var mustShare = false
+  /// Whether it is let onto its machine's network, which has no device.
+  public var isOnNetwork = false
   public var timeLimit: Duration
   public var ending: Ending
   public var output: Output

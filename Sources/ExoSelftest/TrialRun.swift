@@ -44,7 +44,7 @@ extension BuiltInGuest {
         console: Console(
           input: .bytes(Array(input.utf8)),
           output: .handler { bytes in output.withLock { $0 += bytes } }),
-        timeLimit: trial.timeLimit)
+        timeLimit: trial.timeLimit, isOnNetwork: trial.isOnNetwork)
       if trial.mustShare {
         if let problem = try Witness(in: machine, image).finish() { problems.append("beside it, \(problem)") }
         environment.kill()

@@ -3,7 +3,7 @@ enum ArgumentGuard {
   /// `launch` options that take a value in the word after them.
   static let valued: Set<String> = [
     "--memory", "--time-limit", "--env", "--report", "--report-format", "--log-level", "--device",
-    "--substrate",
+    "--substrate", "--net", "--publish",
   ]
 
   /// Puts `--` before the guest, so that the parser takes no later word for one of its own (it looks for

@@ -18,6 +18,7 @@ struct Launch: ParsableCommand {
       """)
 
   @OptionGroup var machine: MachineOptions
+  @OptionGroup var network: NetworkOptions
 
   @Option(
     help: ArgumentHelp("The machine's memory: 64M, 1G.", valueName: "size"), transform: parseMemorySize)
@@ -98,10 +99,12 @@ struct Launch: ParsableCommand {
     var console = Console.standard
     // As if this thread had written. Ignored where SIGPIPE is; the guest's write then fails.
     console.whenBroken = { kill(getpid(), SIGPIPE) }
+    try machine.connect(network.choice, publishing: network.publish)
     let environment: Environment
     do throws(LaunchError) {
       environment = try machine.launch(
-        image, arguments: words, variables: variables, console: console, timeLimit: timeLimit)
+        image, arguments: words, variables: variables, console: console, timeLimit: timeLimit,
+        isOnNetwork: network.choice != .none)
     } catch {
       throw Failure(.usage, "\(words[0]): \(error)")
     }

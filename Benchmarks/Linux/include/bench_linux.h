@@ -26,4 +26,15 @@ const double *_Nullable bench_linux_series(struct bench_linux *_Nonnull linux_, 
 /// `ticks`. 1; 0 past the last path; -errno.
 int bench_linux_count(int index, const char *_Nullable *_Nonnull name, uint32_t *_Nonnull ticks);
 void bench_linux_close(struct bench_linux *_Nullable linux_);
+
+/// A pair of interfaces in a namespace of its own; datagrams are sent from one end to 10.77.0.2, port 7, at the other, `exo1`. Needs
+/// the right to make namespaces.
+struct bench_wire;
+int bench_wire_open(struct bench_wire *_Nullable *_Nonnull wire);
+void bench_wire_close(struct bench_wire *_Nullable wire);
+/// Brings the calling thread into the namespace, and back.
+int bench_wire_enter(struct bench_wire *_Nonnull wire);
+void bench_wire_leave(struct bench_wire *_Nonnull wire);
+/// Nanoseconds for a datagram of 60 bytes there and back; negative for an errno.
+double bench_wire_round_trips(struct bench_wire *_Nonnull wire, uint32_t iterations);
 #endif

@@ -1,4 +1,6 @@
+import CKVM
 import ExoABI
+import Synchronization
 
 /// What an environment needs to use the network: handles in its own table, and the address it sends from.
 public struct NetworkAdmission: Hashable, Sendable {
@@ -40,6 +42,40 @@ extension Machine {
         throw .hasEnded(environment.name)
       }
     }
+  }
+
+  /// Connects the switch between environments to a device: what none of them has claimed goes there, and what comes from there goes
+  /// to whoever claimed it. A machine has one at most; a second takes the place of the first.
+  public func attach(_ attachment: NetworkAttachment) throws(HostError) {
+    let device = try NetworkDevice(attachment, mayPoll: hasSpareProcessor)
+    try device.start { [network, weak self] batch in
+      let told = network.deliver(batch)
+      self?.tell(told)
+    }
+    detach()
+    self.device.withLock { $0 = device }
+    network.withState { $0.device = device }
+  }
+
+  /// Two ends of a stream of frames: one for `attach`, the other for a program that inherits it.
+  public static func frameStream() throws(HostError) -> (own: Int32, other: Int32) {
+    try DeviceOpening.streamPair()
+  }
+
+  /// Whether the host has a processor besides those for environments, and for the service.
+  private var hasSpareProcessor: Bool {
+    var numbers = [CInt](repeating: 0, count: 1024)
+    return unsafe Int(ckvm_allowed_processors(&numbers, 1024)) > processors.count + 1
+  }
+
+  func detach() {
+    let old = device.withLock { device in
+      defer { device = nil }
+      return device
+    }
+    guard let old else { return }
+    network.withState { $0.device = nil }
+    old.stop()
   }
 
   /// Locally administered, unique in the machine, and hardly ever another machine's.

@@ -37,6 +37,7 @@ public final class Machine: Sendable {
   /// Monotonic nanoseconds at which it was made.
   let birth: UInt64
   let control = Mutex<ControlServer?>(nil)
+  let device = Mutex<NetworkDevice?>(nil)
   private let kernel: Mutex<Kernel>
   private let lifecycle = Mutex(Lifecycle())
   public let configuration: Configuration
@@ -128,9 +129,10 @@ public final class Machine: Sendable {
   ///   - variables: `NAME=value` each.
   ///   - memory: most bytes of frames it may hold; all of the machine's if nil.
   ///   - timeLimit: counted from now.
+  ///   - isOnNetwork: whether it is let onto the machine's network (`admit`).
   public func launch(
     _ image: GuestImage, arguments: [String], variables: [String] = [], memory limit: UInt64? = nil,
-    console: Console = Console(), timeLimit: Duration? = nil
+    console: Console = Console(), timeLimit: Duration? = nil, isOnNetwork: Bool = false
   ) throws(LaunchError) -> Environment {
     guard let processor = nextProcessor() else { throw .machineStopped }
     processor.expect()
@@ -139,7 +141,11 @@ public final class Machine: Sendable {
       image, name: arguments.first ?? image.name, quota: quota(memory: limit), console: console,
       timeLimit: timeLimit, on: processor)
     do throws(LaunchError) {
-      try environment.start(arguments: arguments, variables: variables)
+      let admission = isOnNetwork ? try? admit(environment) : nil
+      // It has just been made, and its quota is the machine's, so this does not fail.
+      guard !isOnNetwork || admission != nil else { throw .notStartable }
+      try environment.start(
+        arguments: arguments, variables: variables + (admission.map { [$0.variable] } ?? []))
     } catch {
       environment.kill()
       throw error
@@ -285,6 +291,7 @@ public final class Machine: Sendable {
     for environment in environments { environment.kill() }
     for processor in processors { processor.stop() }
     closeControl()
+    detach()
     service.stop()
   }
 

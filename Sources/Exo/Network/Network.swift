@@ -60,28 +60,10 @@ final class Network: Sendable {
   }
 }
 
-/// Several packets, one after the other.
-struct PacketBatch {
-  private(set) var bytes: [UInt8] = []
-  private(set) var ranges: [Range<Int>] = []
-  var count: Int { ranges.count }
-
-  func packet(_ index: Int) -> ArraySlice<UInt8> { bytes[ranges[index]] }
-
-  mutating func append(_ packet: ArraySlice<UInt8>) {
-    ranges.append(bytes.count..<bytes.count + packet.count)
-    bytes += packet
-  }
-  mutating func removeAll() {
-    bytes.removeAll(keepingCapacity: true)
-    ranges.removeAll(keepingCapacity: true)
-  }
-}
-
 /// Where packets go that nobody in the machine has claimed.
 protocol PacketDevice: AnyObject, Sendable {
   /// Sends without waiting. Returns how many were taken.
-  func send(_ batch: PacketBatch) -> Int
+  func send(_ batch: borrowing PacketBatch) -> Int
 }
 
 /// What the network's lock guards, code arenas and tables included: none of it is reached but under the lock.

@@ -1,4 +1,5 @@
 import ExoABI
+import Synchronization
 
 /// The exokernel's end of a packet ring, which lies in an environment's own memory (`struct exo_packet_ring`).
 ///
@@ -77,6 +78,8 @@ struct PacketRing {
 
   /// Whether the environment wants to be told of what has come; asked once for each wish.
   mutating func takeWish(in memory: PhysicalMemory) -> Bool {
+    // It stores its wish, then looks for packets; we store that one has come, then look for a wish.
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
     guard memory.load32(word(8)) != 0 else { return false }
     memory.store32(0, word(8))
     return true

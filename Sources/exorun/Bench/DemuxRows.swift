@@ -21,10 +21,10 @@ final class DemuxRows {
   func sample(_ row: BenchRow, _ iterations: UInt32) throws(SampleError) -> Double? {
     switch row.work {
     case "demux_1": try demux(1, iterations)
-    case "demux_10": try demux(10, iterations)
+    case "demux_10", "pathfinder_10": try demux(10, iterations)
     case "demux_100": try demux(100, iterations)
     case "demux_1000": try demux(1000, iterations)
-    case "demux_10000": try demux(10_000, iterations)
+    case "demux_10000", "pathfinder_10000": try demux(10_000, iterations)
     case "filter_insert": try insert(into: 10_000, iterations)
     default: nil
     }

@@ -19,6 +19,7 @@ final class ExoContestant: Contestant {
   private var lastSeries: [Double] = []
   private var session: GuestSession?
   private let demux = DemuxRows()
+  private let network = NetworkRows()
   private lazy var life = LifeRows(image)
 
   init() throws(SampleError) {
@@ -39,6 +40,7 @@ final class ExoContestant: Contestant {
     if row.crowd != nil { try crowd.gather(row.crowd ?? 0) } else { crowd.disperse() }
     if let figure = try life.sample(row, iterations, in: crowd.machine) { return figure }
     if let figure = try demux.sample(row, iterations) { return figure }
+    if let figure = try network.sample(row, iterations) { return figure }
     let numbers = try ask(row, iterations)
     guard let numbers else { return nil }
     lastSeries = Array(numbers.dropFirst(2))
@@ -163,6 +165,9 @@ private let descriptions = [
   "demux_100": "filters merged and compiled",
   "demux_1000": "filters merged and compiled",
   "demux_10000": "filters merged and compiled",
+  "pathfinder_10": "filters merged and compiled, as demux_10",
+  "pathfinder_10000": "filters merged and compiled, as demux_10000",
+  "udp_rtt": "the LibOS's UDP in a guest, frames of one end of a veth pair by AF_PACKET",
   "filter_insert": "into 10,000 filters merged and compiled, which goes on with the next packet",
   "machine_start": "a machine of 64 MiB and an environment, to its first instruction",
   "environment_create": "launch in a running machine on a new vCPU, to its first instruction",

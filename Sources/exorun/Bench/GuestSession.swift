@@ -16,14 +16,18 @@ final class GuestSession {
   private static let patience: CInt = 20_000
 
   /// Launches the guest.
-  init(_ machine: Machine, _ image: GuestImage, arguments: [String]) throws(SampleError) {
+  init(
+    _ machine: Machine, _ image: GuestImage, arguments: [String], variables: [String] = [],
+    isOnNetwork: Bool = false
+  ) throws(SampleError) {
     input = try Pipe()
     output = try Pipe()
     launched = monotonicNanoseconds()
     do throws(LaunchError) {
       environment = try machine.launch(
-        image, arguments: arguments,
-        console: Console(input: .descriptor(input.readEnd), output: .descriptor(output.writeEnd)))
+        image, arguments: arguments, variables: variables,
+        console: Console(input: .descriptor(input.readEnd), output: .descriptor(output.writeEnd)),
+        isOnNetwork: isOnNetwork)
     } catch { throw .failed("\(error)") }
   }
 

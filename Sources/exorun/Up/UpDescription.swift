@@ -34,6 +34,8 @@ struct UpDescription {
 
   var memory: UInt64 = 64 << 20
   var processors = 1
+  var network = NetworkChoice.none
+  var published: [PublishedPort] = []
   /// Line that the machine's memory was given on, or of its table; 1 if the file has none.
   var machineLine = 1
   var environments: [Environment] = []

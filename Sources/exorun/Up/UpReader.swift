@@ -76,6 +76,18 @@ struct UpReader {
     description.machineLine = reader.line(of: "memory")
     if let memory = reader.memory("memory", atLeast: 1 << 20) { description.memory = memory }
     if let processors = reader.integer("processors", in: 1...64) { description.processors = Int(processors) }
+    if let network = reader.string("net", parseNetwork) { description.network = network }
+    for text in reader.strings("publish") {
+      guard let port = PublishedPort(argument: text) else {
+        reader.note(
+          reader.line(of: "publish"), "`publish` holds `\(text)`, which is not \(PublishedPort.form)")
+        continue
+      }
+      description.published.append(port)
+    }
+    if !description.published.isEmpty, description.network != .passt {
+      reader.note(reader.line(of: "publish"), "`publish` needs `net = \"passt\"`")
+    }
     reader.finish()
     problems += reader.problems
   }
@@ -233,6 +245,13 @@ private func parseName(_ text: String) throws -> String {
     text.utf8.allSatisfy({ isNameByte($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") })
   else { throw ValidationError("a name is made of letters, digits, _, - and ., not `\(text)`") }
   return text
+}
+
+private func parseNetwork(_ text: String) throws -> NetworkChoice {
+  guard let choice = NetworkChoice(argument: text) else {
+    throw ValidationError("a network is \(NetworkChoice.form), not `\(text)`")
+  }
+  return choice
 }
 
 /// What a share may be called: it is part of a variable's name, in capitals.

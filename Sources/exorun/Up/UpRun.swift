@@ -37,6 +37,7 @@ final class UpRun {
       throw Failure(.usage, "\(error)")
     }
     do throws(Failure) {
+      try machine.connect(description.network, publishing: description.published)
       for (index, wanted) in description.environments.enumerated() { try prepare(wanted, index) }
     } catch {
       machine.stop()
@@ -111,6 +112,14 @@ final class UpRun {
         variables[share.receiver].append("EXO_SHARE_\(share.name)=\(made.receiver):\(made.pages)")
       } catch {
         throw Failure(.usage, "\(path):\(share.line): share \(share.name): \(error)")
+      }
+    }
+    for index in environments.indices where description.network != .none {
+      do throws(ShareError) {
+        variables[index].append(try machine.admit(environments[index]).variable)
+      } catch {
+        let wanted = description.environments[index]
+        throw Failure(.usage, "\(path):\(wanted.line): \(wanted.name): \(error)")
       }
     }
     return variables

@@ -1,0 +1,124 @@
+// Which of many filters a packet belongs to, the way of PATHFINDER (Bailey, Gopal, Pagels, Peterson and Sarkar, OSDI 1994): a filter
+// is a list of cells (offset, length, mask, value); filters that begin with the same cells share them, and where they
+// part at the same field the values are hashed. The structure is interpreted. Filters and packets are those of filters.c.
+#include "linux.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PACKETS = 1024, LENGTH = 60, BUCKETS = 4096 };
+
+struct edge {
+  uint32_t value;
+  struct node *next;   // what is asked then
+  unsigned filter;     // or whose packet it is, from 1
+  struct edge *chain;
+};
+// A field that is compared, from where offsets count, and what follows by its value.
+struct node {
+  uint32_t offset, length, mask;
+  int moves;           // the field's low half is a header's length in words: offsets count from behind it then
+  unsigned edges;
+  struct edge *only;   // if there is one
+  struct edge **table; // if there are more
+};
+struct cell {
+  uint32_t offset, length, mask, value;
+  int moves;
+};
+
+static unsigned hash(uint32_t value) { return (value * 2654435761u) >> 20; }
+
+static struct edge *find(const struct node *node, uint32_t value) {
+  if (!node->table) return node->only && node->only->value == value ? node->only : NULL;
+  for (struct edge *edge = node->table[hash(value)]; edge; edge = edge->chain)
+    if (edge->value == value) return edge;
+  return NULL;
+}
+static struct edge *add(struct node *node, uint32_t value) {
+  struct edge *edge = calloc(1, sizeof *edge);
+  if (!edge) return NULL;
+  edge->value = value;
+  if (node->edges++ == 0) return node->only = edge;
+  if (!node->table) {
+    if (!(node->table = calloc(BUCKETS, sizeof *node->table))) return NULL;
+    node->table[hash(node->only->value)] = node->only;
+  }
+  edge->chain = node->table[hash(value)];
+  return node->table[hash(value)] = edge;
+}
+
+// Every filter here asks for the same fields in the same order, so there is one node at each place.
+static int insert(struct node **root, const struct cell *cells, int count, unsigned filter) {
+  struct node **at = root;
+  struct edge *edge = NULL;
+  for (int i = 0; i < count; i++) {
+    if (!*at) {
+      if (!(*at = calloc(1, sizeof **at))) return -ENOMEM;
+      (*at)->offset = cells[i].offset, (*at)->length = cells[i].length;
+      (*at)->mask = cells[i].mask, (*at)->moves = cells[i].moves;
+    }
+    edge = find(*at, cells[i].value);
+    if (!edge && !(edge = add(*at, cells[i].value))) return -ENOMEM;
+    at = &edge->next;
+  }
+  edge->filter = filter;
+  return 0;
+}
+
+static unsigned classify(const struct node *node, const unsigned char *packet, uint32_t length) {
+  uint32_t base = 0;
+  while (node) {
+    uint32_t offset = base + node->offset, value = 0;
+    if (offset + node->length > length) return 0;
+    for (uint32_t i = 0; i < node->length; i++) value = value << 8 | packet[offset + i];
+    if (node->moves) {
+      base += (value & 15) * 4;
+      node = node->only->next;
+      continue;
+    }
+    const struct edge *edge = find(node, value & node->mask);
+    if (!edge) return 0;
+    if (edge->filter) return edge->filter;
+    node = edge->next;
+  }
+  return 0;
+}
+
+static void discard(struct node *node) {
+  if (!node) return;
+  for (unsigned i = 0; i < (node->table ? BUCKETS : 1); i++)
+    for (struct edge *edge = node->table ? node->table[i] : node->only, *next; edge; edge = next) {
+      next = edge->chain;
+      discard(edge->next);
+      free(edge);
+    }
+  free(node->table);
+  free(node);
+}
+
+static double demux(uint32_t iterations, unsigned filters) {
+  struct node *root = NULL;
+  unsigned char(*packets)[LENGTH] = malloc(PACKETS * sizeof *packets);
+  double result = packets ? 0 : -ENOMEM;
+  for (unsigned i = 0; i < filters && result >= 0; i++) {
+    const struct cell cells[] = {{12, 2, 0xffff, 0x0800, 0}, {30, 4, ~0u, 0x0a000001, 0}, {23, 1, 0xff, 6, 0},
+                                 {20, 2, 0x1fff, 0, 0},      {14, 1, 0x0f, 0, 1},         {16, 2, 0xffff, 1024 + i, 0}};
+    result = insert(&root, cells, sizeof cells / sizeof *cells, i + 1);
+  }
+  if (result >= 0) {
+    uint32_t random = 1;
+    for (unsigned i = 0; i < PACKETS; i++) linux_make_packet(packets[i], &random, filters);
+    unsigned matched = 0;
+    uint64_t begin = bench_ticks();
+    for (uint32_t n = 0; n < iterations; n++) matched += classify(root, packets[n % PACKETS], LENGTH) != 0;
+    uint64_t ticks = bench_ticks() - begin;
+    result = matched == iterations ? linux_each(ticks, iterations) : -EBADMSG;
+  }
+  discard(root);
+  free(packets);
+  return result;
+}
+
+double linux_pathfinder_10(struct bench_linux *l, uint32_t n) { return (void)l, demux(n, 10); }
+double linux_pathfinder_10000(struct bench_linux *l, uint32_t n) { return (void)l, demux(n, 10000); }

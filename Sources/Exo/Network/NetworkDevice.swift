@@ -1,0 +1,110 @@
+import CKVM
+import Glibc
+import Synchronization
+
+/// What a machine's network is connected to.
+public enum NetworkAttachment: Hashable, Sendable {
+  /// A TAP device, by name; it is made if there is none of that name.
+  case tap(String)
+  /// A TAP device that is open, by descriptor, which is taken over.
+  case tapDescriptor(Int32)
+  /// An interface, such as one end of a veth pair: what comes in there is the machine's.
+  case interface(String)
+  /// A stream socket on which each frame follows its length in four bytes; taken over.
+  case stream(Int32)
+}
+
+/// A device, and the thread that waits for it.
+///
+/// The thread sleeps in `poll` while nothing comes. Where the host has a processor to spare it looks again for a moment before
+/// it does, for packets come in company. What is sent is written by whoever sends it.
+final class NetworkDevice: PacketDevice {
+  private let descriptor: Descriptor
+  /// Bytes of the virtio header before each frame; nil for a stream.
+  private let header: CInt?
+  private let stream = Mutex(FrameStream())
+  private let control: Descriptor
+  private let isStopping = Atomic<Bool>(false)
+  private let thread = Mutex<HostThread?>(nil)
+  /// How long it looks again before it sleeps, in nanoseconds.
+  private let window: UInt64
+
+  /// How long it lets a device alone that is down or gone.
+  private static let penance: Int64 = 100_000_000
+
+  init(_ attachment: NetworkAttachment, mayPoll: Bool) throws(HostError) {
+    switch attachment {
+    case .tap(let name):
+      descriptor = try DeviceOpening.tap(name)
+      header = 10
+    case .interface(let name):
+      descriptor = try DeviceOpening.interface(name)
+      header = 10
+    case .tapDescriptor(let number):
+      header = try DeviceOpening.header(ofTap: number)
+      descriptor = Descriptor(number)
+    case .stream(let number):
+      descriptor = Descriptor(number)
+      header = nil
+    }
+    control = Descriptor(try check("eventfd", ckvm_eventfd()))
+    window = mayPoll ? 50_000 : 0
+  }
+
+  /// Starts its thread, which has what comes delivered.
+  func start(_ deliver: @escaping @Sendable (borrowing PacketBatch) -> Void) throws(HostError) {
+    let started = try HostThread(name: "exo-net") { [self] in run(deliver) }
+    thread.withLock { $0 = started }
+  }
+  func stop() {
+    isStopping.store(true, ordering: .sequentiallyConsistent)
+    _ = ckvm_eventfd_signal(control.number)
+    thread.withLock { $0 }?.join()
+  }
+
+  func send(_ batch: borrowing PacketBatch) -> Int {
+    if let header { return FrameReader.send(batch, to: descriptor.number, header: header) }
+    let (taken, waits) = stream.withLock { stream in
+      (stream.send(batch, to: descriptor.number), stream.hasOutgoing)
+    }
+    // The thread sees to the rest.
+    if waits { _ = ckvm_eventfd_signal(control.number) }
+    return taken
+  }
+
+  private func run(_ deliver: (borrowing PacketBatch) -> Void) {
+    var batch = PacketBatch()
+    var reader = FrameReader()
+    var lastWork: UInt64 = 0
+    while !isStopping.load(ordering: .sequentiallyConsistent) {
+      if let header {
+        reader.receive(descriptor.number, header: header, into: &batch)
+      } else {
+        stream.withLock { $0.receive(descriptor.number, into: &batch) }
+      }
+      if batch.count > 0 {
+        deliver(batch)
+        if window > 0 { lastWork = ckvm_monotonic() }
+      } else if window > 0, ckvm_monotonic() &- lastWork < window {
+        ckvm_pause()
+      } else {
+        sleep()
+      }
+    }
+  }
+
+  private func sleep() {
+    let (wantsToSend, hasEnded) = stream.withLock { ($0.hasOutgoing, $0.hasEnded) }
+    var waits = [
+      pollfd(fd: control.number, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: descriptor.number, events: Int16(wantsToSend ? POLLIN | POLLOUT : POLLIN), revents: 0),
+    ]
+    _ = unsafe ckvm_poll(&waits, hasEnded ? 1 : 2, -1)
+    _ = ckvm_eventfd_drain(control.number)
+    if waits[1].revents & Int16(POLLOUT) != 0 { stream.withLock { $0.flush(descriptor.number) } }
+    // It is down, or gone: it would say so for ever.
+    if waits[1].revents & Int16(POLLERR | POLLHUP | POLLNVAL) != 0 {
+      _ = unsafe ckvm_poll(&waits, 1, Self.penance)
+    }
+  }
+}
