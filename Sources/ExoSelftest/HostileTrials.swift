@@ -34,7 +34,7 @@ extension Trial {
       attack("stray-returns", processors: 1),
       // Packets. Where the service thread sends, and where the environment's own processor does.
       onNetwork("packet-claims"), onNetwork("packet-sources"), onNetwork("packet-rings"),
-      onNetwork("packet-rings", processors: 1), onNetwork("packet-hoard"),
+      onNetwork("packet-rings", processors: 1), onNetwork("packet-handlers"), onNetwork("packet-hoard"),
       attack("cycles", processors: 1),
       attack("call-storm", processors: 1),
       attack("yield-cycle", processors: 1),

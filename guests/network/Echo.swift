@@ -1,10 +1,12 @@
 import LibOS
 
-/// `echo [PORT] [--count N]`: sends every datagram back, and answers pings; until N have come, or for ever.
+/// `echo [PORT] [--count N] [--ash]`: sends every datagram back, and answers pings; until N have come, or for ever. With
+/// `--ash` a handler in the exokernel answers what it can.
 func echo() throws(NetworkError) {
   let port = Arguments.count > 1 ? UInt16(Arguments.all[1]) ?? 7 : 7
   let network = try NetworkGuests.start()
   let socket = try UDPSocket(network.stack, port: port)
+  if Arguments.all.contains("--ash") { try network.echoByHandler(port: port) }
   print("ready at port \(port)")
   let count = option("--count") ?? .max
   var done = 0

@@ -86,6 +86,7 @@ enum Exocall: Hashable, Sendable {
   case transmitDerive(CapabilityHandle, steps: GuestAddress, count: Int)
   case transmitBind(CapabilityHandle, ring: Int)
   case packetSend(ring: Int)
+  case handlerBind(CapabilityHandle, program: GuestAddress, length: Int)
 
   enum PageOperation: UInt64, Sendable { case map, unmap, protect }
 
@@ -242,6 +243,9 @@ enum Exocall: Hashable, Sendable {
       self = .transmitDerive(CapabilityHandle(rawValue: a), steps: GuestAddress(b), count: Int(c))
     case EXO_CALL_transmit_bind.rawValue:
       self = .transmitBind(CapabilityHandle(rawValue: a), ring: try Self.packetRing(b))
+    case EXO_CALL_handler_bind.rawValue:
+      guard c <= UInt64(PacketHandler.instructionLimit * 8) else { throw .invalid }
+      self = .handlerBind(CapabilityHandle(rawValue: a), program: GuestAddress(b), length: Int(c))
     case EXO_CALL_packet_send.rawValue: self = .packetSend(ring: try Self.packetRing(a))
     default: throw .noSuchCall
     }

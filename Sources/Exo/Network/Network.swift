@@ -52,11 +52,15 @@ final class Network: Sendable {
 
   /// Hands packets of a device to those who claimed them. Returns who wanted to be told.
   func deliver(_ batch: borrowing PacketBatch) -> [(environment: EnvironmentID, ring: Int)] {
-    state.withLock { state in
+    var outgoing = PacketBatch()
+    let (told, device) = withState { state in
       var told: [(environment: EnvironmentID, ring: Int)] = []
       for index in 0..<batch.count { _ = state.route(batch.packet(index), from: nil, in: memory, &told) }
-      return told
+      state.answer(in: memory, &told, &outgoing)
+      return (told, state.device)
     }
+    if let device, outgoing.count > 0 { _ = device.send(outgoing) }
+    return told
   }
 }
 
@@ -68,10 +72,14 @@ protocol PacketDevice: AnyObject, Sendable {
 
 /// What the network's lock guards, code arenas and tables included: none of it is reached but under the lock.
 struct NetworkState: ~Copyable, @unchecked Sendable {
-  private var classifier = PacketClassifier()
+  /// Compiles from the first claim on: a machine that has no use for the network is spared the memory for code.
+  private var classifier = PacketClassifier(compiling: false)
+  private var isCompiling = false
   private var rings: [PacketRing?] = []
   /// What each filter in the classifier belongs to.
-  private var bound: [FilterID: (authority: UInt32, slot: Int)] = [:]
+  private var bound: [FilterID: (authority: UInt32, slot: Int, handler: PacketHandler?)] = [:]
+  /// What handlers have to say, with the rings they speak for.
+  private var replies: [(slot: Int, packet: [UInt8])] = []
   var authorities: [UInt32: NetworkAuthority] = [:]
   private var lastAuthority: UInt32 = 0
   var device: (any PacketDevice)?
@@ -137,10 +145,20 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
     guard let filter = authorities[number]?.filters.first, rings.indices.contains(slot), rings[slot] != nil
     else { throw .absent }
     guard bound.count < Self.claimLimit else { throw .noSpace }
+    if !isCompiling {
+      classifier = PacketClassifier()
+      isCompiling = true
+    }
     let id: FilterID
     do { id = try classifier.insert(filter) } catch { throw .noSpace }
-    bound[id] = (number, slot)
+    bound[id] = (number, slot, nil)
     authorities[number]?.binding = id
+  }
+
+  /// Has a handler run on what a claim matches, or none.
+  mutating func bind(_ handler: PacketHandler?, to number: UInt32) throws(Refusal) {
+    guard let id = authorities[number]?.binding, let was = bound[id] else { throw .absent }
+    bound[id] = (was.authority, was.slot, handler)
   }
 
   // --- packets
@@ -171,17 +189,38 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
       sent.taken += 1
     }
     rings[slot]?.publishCompleted(in: memory)
+    answer(in: memory, &sent.told, &outgoing)
+  }
+
+  /// Sends what handlers said, if their rings may. No handler runs on it: two of them would answer each other for ever.
+  mutating func answer(
+    in memory: PhysicalMemory, _ told: inout [(environment: EnvironmentID, ring: Int)],
+    _ outgoing: inout PacketBatch
+  ) {
+    guard !replies.isEmpty else { return }
+    for (slot, packet) in replies where rings[slot]?.allows(packet.span) ?? false {
+      let route = route(packet[...], from: slot, isReply: true, in: memory, &told)
+      if device != nil, route == .unclaimed || packet[0] & 1 != 0 { outgoing.append(packet[...]) }
+    }
+    replies.removeAll(keepingCapacity: true)
   }
 
   enum Route { case delivered, full, unclaimed }
 
   /// Gives a packet to the one that claimed it, but never back to where it came from.
   mutating func route(
-    _ packet: ArraySlice<UInt8>, from source: Int?, in memory: PhysicalMemory,
+    _ packet: ArraySlice<UInt8>, from source: Int?, isReply: Bool = false, in memory: PhysicalMemory,
     _ told: inout [(environment: EnvironmentID, ring: Int)]
   ) -> Route {
-    guard let filter = classifier.classify(packet.span), let (authority, slot) = bound[filter], slot != source
+    guard let filter = classifier.classify(packet.span), let (authority, slot, handler) = bound[filter],
+      slot != source
     else { return .unclaimed }
+    if let handler, !isReply {
+      let outcome = handler.run(on: packet.span) { reply in
+        if reply.count >= PacketRing.leastLength { replies.append((slot, Array(reply))) }
+      }
+      guard outcome.delivers else { return .delivered }
+    }
     guard rings[slot]?.deliver(packet, of: authority, in: memory) ?? false else { return .full }
     if rings[slot]?.takeWish(in: memory) ?? false, let ring = rings[slot] {
       told.append((ring.owner, ring.number))

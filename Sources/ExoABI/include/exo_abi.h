@@ -259,6 +259,42 @@
 #define EXO_FILTER_OFFSET_LIMIT 2047
 #define EXO_CLAIM_CONSENTS 4
 
+// A handler: up to EXO_HANDLER_LIMIT instructions of 8 bytes (operation, destination, a, b, signed immediate of 4 bytes,
+// little-endian) over registers 0 to 7, run when a packet comes that a claim matches. Jumps lead forward only, the last instruction is a
+// result. What reads past the packet, or writes past EXO_PACKET_SIZE bytes of reply, or copies more than twice that, fails: the packet
+// is delivered and nothing is sent.
+#define EXO_HANDLER_LIMIT 256
+#define EXO_HANDLER_SENDS 2
+#define EXO_HANDLER_CONSTANT 0       // destination = immediate
+#define EXO_HANDLER_LENGTH 1         // destination = the packet's length
+#define EXO_HANDLER_LOAD8 2          // destination = bytes of the packet at register[a] + immediate, in network order
+#define EXO_HANDLER_LOAD16 3
+#define EXO_HANDLER_LOAD32 4
+#define EXO_HANDLER_STORE8 5         // bytes of the reply at register[a] + immediate = register[b]
+#define EXO_HANDLER_STORE16 6
+#define EXO_HANDLER_STORE32 7
+#define EXO_HANDLER_COPY 8           // reply from register[destination] on = register[b] bytes of the packet from register[a] + immediate on
+#define EXO_HANDLER_SUM 9            // destination = Internet checksum of what was copied since the last
+#define EXO_HANDLER_ADD 10           // destination = register[a] operation register[b], and so on
+#define EXO_HANDLER_SUBTRACT 11
+#define EXO_HANDLER_AND 12
+#define EXO_HANDLER_OR 13
+#define EXO_HANDLER_XOR 14
+#define EXO_HANDLER_SHIFT_LEFT 15
+#define EXO_HANDLER_SHIFT_RIGHT 16
+#define EXO_HANDLER_EQUAL 17         // 1 if so, else 0; unsigned
+#define EXO_HANDLER_LESS 18
+#define EXO_HANDLER_SKIP_IF_ZERO 19  // skip immediate instructions if register[a] is 0
+#define EXO_HANDLER_SEND 20          // sends the reply, at the end
+#define EXO_HANDLER_RESULT 21        // ends: delivers the packet if register[a] is not 0
+// Why handler_bind refuses a program.
+#define EXO_HANDLER_BAD_LENGTH 1
+#define EXO_HANDLER_BAD_OPERATION 2
+#define EXO_HANDLER_BAD_REGISTER 3
+#define EXO_HANDLER_BAD_JUMP 4
+#define EXO_HANDLER_NO_RESULT 5
+#define EXO_HANDLER_TOO_MANY_SENDS 6
+
 // A packet ring: one page with struct exo_packet_ring, then half a page for each slot: those of receive[], then of transmit[].
 #define EXO_PACKET_RINGS 8       // of one environment
 #define EXO_PACKET_SLOTS_LEAST 8

@@ -76,7 +76,9 @@
   X(47, transmit_derive, "capability, address of struct exo_filter_step, count", "capability; values: its number",  \
     "EFAULT EINVAL EBADF EPERM ESTALE EDQUOT ENOSPC")                                                                  \
   X(48, transmit_bind, "capability, number of a ring", "0", "EBADF EPERM ESTALE ENOENT ENOSPC")                \
-  X(49, packet_send, "number of a ring", "packets taken; values: refused, dropped", "ENOENT")
+  X(49, packet_send, "number of a ring", "packets taken; values: refused, dropped", "ENOENT") \
+  X(50, handler_bind, "capability to a claim, address of a program, its length in bytes or 0 to unbind",          \
+    "0; values: EXO_HANDLER_* of why it is none and which instruction, if refused with EINVAL", "EFAULT EINVAL EBADF EPERM ESTALE ENOENT")
 
 #ifndef __ASSEMBLER__
 #define EXO_CALL_ENUM(number, name, arguments, result, errors) EXO_CALL_##name = number,

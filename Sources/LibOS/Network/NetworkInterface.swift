@@ -130,6 +130,16 @@
       throw .timedOut
     }
 
+    /// Has datagrams to a port echoed by a handler in the exokernel, without this environment being scheduled.
+    /// - Throws: `noAddress` without an IPv4 address, `noNetwork` where it is refused.
+    public func echoByHandler(port: UInt16) throws(NetworkError) {
+      guard let own = stack.ipv4?.address else { throw .noAddress }
+      do throws(ExocallError) {
+        let claim = try ring.claim(.to(authority.station).udp(port: port), under: authority.filter)
+        try PacketRing.handle(claim, by: .udpEcho(own))
+      } catch { throw .noNetwork }
+    }
+
     // --- moving packets
 
     /// Moves what is there now, both ways.

@@ -92,6 +92,18 @@
       _ = try Exocall.make(RingRequest(EXO_CALL_transmit_bind.rawValue, template.handle, number))
     }
 
+    /// Has the exokernel run a program on what a claim of this environment's matches; nil for none.
+    /// - Throws: `invalid` for what is no program; see `handler_bind` in docs/exocalls.md.
+    public static func handle(_ claim: Capability, by program: HandlerProgram?) throws(ExocallError) {
+      let bytes = program?.bytes ?? []
+      _ = try bytes.withUnsafeBufferPointer { (buffer) throws(ExocallError) in
+        try Exocall.make(
+          RingRequest(
+            EXO_CALL_handler_bind.rawValue, claim.handle, UInt64(UInt(bitPattern: buffer.baseAddress)),
+            UInt64(buffer.count)))
+      }
+    }
+
     // --- packets
 
     private func buffer(_ count: UInt32, sending: Bool) -> UnsafeMutableRawPointer {

@@ -168,6 +168,8 @@ private let descriptions = [
   "pathfinder_10": "filters merged and compiled, as demux_10",
   "pathfinder_10000": "filters merged and compiled, as demux_10000",
   "udp_rtt": "the LibOS's UDP in a guest, frames of one end of a veth pair by AF_PACKET",
+  "udp_rtt_ash":
+    "the same, answered by a handler of 36 instructions, interpreted, in the thread that receives",
   "filter_insert": "into 10,000 filters merged and compiled, which goes on with the next packet",
   "machine_start": "a machine of 64 MiB and an environment, to its first instruction",
   "environment_create": "launch in a running machine on a new vCPU, to its first instruction",

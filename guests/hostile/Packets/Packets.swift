@@ -4,7 +4,7 @@ import LibOS
 
 /// Attacks on claims, on who may send what, and on packet rings. The victim is a child that has claimed something.
 extension Attack {
-  static var packets: [Attack] { [packetClaims, packetSources, packetRings, packetHoard] }
+  static var packets: [Attack] { [packetClaims, packetSources, packetRings, packetHandlers, packetHoard] }
 
   /// Filters that are none, wider than what they are made under, under what is no filter, or that overlap.
   static var packetClaims: Attack {
@@ -173,6 +173,92 @@ extension Attack {
       }
       expect(a.put(frame), "the ring is full")
       expect((try? a.send())?.taken == 1 && b.receive() == frame, "a packet is lost")
+    }
+  }
+
+  /// Programs that are none, that read and write where nothing is, that speak for others, and that answer themselves.
+  static var packetHandlers: Attack {
+    Attack("packet-handlers", "Binds random and forging handlers and has packets come to them.") {
+      let net = Net()
+      net.prepare(PacketFilter.to(net.authority.station).steps)
+      let claim = exocall(EXO_CALL_filter_install, net.address)
+      expect(claim > 0, "its own packets cannot be claimed: \(claim)")
+      expect(
+        exocall(EXO_CALL_transmit_bind, net.authority.transmit.handle, 0) == 0, "its own template is refused")
+      guard let sender = try? PacketRing(slots: 8) else { unable("no second ring") }
+      expect((try? sender.allow(net.authority.transmit)) != nil, "its own template is refused")
+      var frame = [UInt8](repeating: 0, count: 80)
+      for index in 0..<6 {
+        let byte = UInt8(truncatingIfNeeded: net.authority.station.bits >> UInt64(40 - index * 8))
+        (frame[index], frame[6 + index]) = (byte, byte)
+      }
+      var numbers = Numbers(state: 17)
+      let program = net.claim.assumingMemoryBound(to: UInt8.self)
+      var bound = 0
+      for round in 0..<6000 {
+        let count = 1 + Int(numbers.next() % 20)
+        for index in 0..<count {
+          let random = numbers.next()
+          let operation =
+            index == count - 1 && random % 8 != 0 ? 21 : UInt8(truncatingIfNeeded: random >> 8) % 23
+          let bytes = program + index * 8
+          bytes[0] = operation
+          for place in 1..<4 {
+            bytes[place] =
+              UInt8(truncatingIfNeeded: random >> UInt64(place * 8 + 8)) % (random & 63 == 0 ? 12 : 8)
+          }
+          let far = random >> 60 == 0
+          let immediate =
+            operation == 19
+            ? UInt32(random >> 40) % 4
+            : far ? UInt32(truncatingIfNeeded: numbers.next()) : UInt32(random >> 40) % 96
+          for place in 0..<4 { bytes[4 + place] = UInt8(truncatingIfNeeded: immediate >> UInt32(place * 8)) }
+        }
+        let answer = exocall(
+          RingRequest(EXO_CALL_handler_bind.rawValue, UInt64(claim), net.address, UInt64(count * 8)))
+        if answer.result < 0 {
+          expectRefused(answer.result, EXO_EINVAL, for: "a random program")
+          expect(
+            answer.values.0 >= 1 && answer.values.0 <= 6 && answer.values.1 < UInt64(count),
+            "instruction \(answer.values.1) of \(count) for reason \(answer.values.0)")
+          continue
+        }
+        bound += 1
+        expect(sender.put(frame), "the ring is full")
+        let sent = try? sender.send()
+        expect(sent?.taken == 1, "a packet is lost in round \(round)")
+        // Whatever came back speaks for nobody else.
+        while let reply = sender.receive() {
+          for index in 0..<6 {
+            expect(reply[6 + index] == frame[6 + index], "a forged reply in round \(round)")
+          }
+        }
+        hostile_write32(net.ring, hostile_read32(net.ring + 64))
+      }
+      expect(bound > 500, "only \(bound) programs were accepted")
+      for length: UInt64 in [1, 7, 9] {
+        expectRefused(
+          exocall(EXO_CALL_handler_bind, UInt64(claim), net.address, length), EXO_EINVAL,
+          for: "\(length) bytes")
+      }
+      for length: UInt64 in [257 * 8, 1 << 32, .max] {
+        expectRefused(
+          exocall(EXO_CALL_handler_bind, UInt64(claim), net.address, length), EXO_EINVAL,
+          for: "\(length) bytes")
+      }
+      for address in [0, exo_nucleus_text, exo_kit_doorbell, .max] {
+        expectRefused(
+          exocall(EXO_CALL_handler_bind, UInt64(claim), address, 64), EXO_EFAULT,
+          for: "a program at \(address)")
+      }
+      for handle in [0, .max, net.authority.transmit.handle] {
+        expectRefused(
+          exocall(EXO_CALL_handler_bind, handle, net.address, 8), EXO_EBADF, EXO_ESTALE,
+          for: "handle \(handle)")
+      }
+      expectRefused(
+        exocall(EXO_CALL_handler_bind, net.authority.filter.handle, net.address, 0), EXO_ENOENT,
+        for: "a handler for what is only authority")
     }
   }
 
