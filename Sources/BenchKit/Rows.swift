@@ -67,7 +67,7 @@ extension BenchRow {
     row("shm_latency", .ipc, "one word, one way", at: two),
     row("lrpc", .ipc, "procedure call between address spaces"),
     row("tlrpc", .ipc, "the same, the server trusted with the registers"),
-    row("mach_port", .ipc, "message to a port and its answer"),
+    row("mach_port", .ipc, "message to a port and its answer", at: two),
   ]
   private static func vm(_ group: BenchGroup, suffix: String) -> [BenchRow] {
     [

@@ -8,6 +8,10 @@ public struct BuiltInGuest: Sendable {
   public let target: String
   /// One line.
   public let summary: String
+  /// Whether it makes processes of other guests, whose images it is given.
+  public private(set) var makesProcesses = false
+  /// Whether it edits lines itself where its input is a terminal.
+  public private(set) var editsLines = false
   /// What `exorun selftest` does with it.
   public let trials: [Trial]
 
@@ -16,6 +20,18 @@ public struct BuiltInGuest: Sendable {
     self.target = target
     self.summary = summary
     self.trials = trials
+  }
+
+  fileprivate func makingProcesses(editingLines: Bool = false) -> BuiltInGuest {
+    var guest = self
+    guest.makesProcesses = true
+    guest.editsLines = editingLines
+    return guest
+  }
+
+  /// What it is given from the start, by variable, beside its arguments.
+  public func provisions() throws(ImageError) -> [(variable: String, bytes: [UInt8])] {
+    makesProcesses ? [(GuestLibrary.variable, try GuestLibrary.bytes())] : []
   }
 
   /// The image, checked; nil if it was not built in.
@@ -127,11 +143,55 @@ public enum GuestCatalogue {
       "echo", in: "GuestNetwork", "Sends UDP datagrams back, from PORT or 7.",
       [Trial(ending: .exited(1), output: .exactly("echo: no network\n"))]),
     BuiltInGuest(
+      "ports", in: "GuestUnix",
+      "Ports in the manner of Mach, rights in messages, and an environment by which others find them.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"])), wide]),
+    BuiltInGuest(
+      "ipc-soak", in: "GuestUnix",
+      "Eight environments talk in every way there is, all checked, for SECONDS.", [wide]),
+    BuiltInGuest(
+      "processes", in: "GuestUnix",
+      "Makes processes of images: arguments, variables, streams, signals, groups, ends.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"])), wide]
+    ).makingProcesses(),
+    BuiltInGuest(
+      "sh", in: "GuestUnix",
+      "A shell that runs guests: pipes, redirection to files in shared memory, jobs, history.",
+      [Trial(input: .text(shellScript), output: .exactly(shellOutput))]
+    ).makingProcesses(editingLines: true),
+    BuiltInGuest(
       "hostile", in: "GuestHostile",
       "Attacks the exokernel in the way its argument names; --list names them.", Trial.hostile),
   ]
 
   public static func named(_ name: String) -> BuiltInGuest? { all.first { $0.name == name } }
+
+  private static let shellScript = """
+    hello one "two  words" | cat
+    echo file > /f; echo more >> /f; cat < /f | wc; ls /
+    mkdir /d && echo in > /d/x && ls /d; rm /d || echo kept
+    no-such-guest || echo $?
+    crash divide > /lost; echo $?
+    hello > /g & wait; wc < /g
+    cat
+    for the job
+    """
+  private static let shellOutput = """
+    Hello from an environment of its own.
+    one
+    two  words
+    2 2 10
+    f  10
+    x  3
+    sh: rm: /d: directory not empty
+    kept
+    sh: no-such-guest: no such guest
+    127
+    136
+    [7] hello
+    1 7 38
+    for the job
+    """
 
   /// The same on two processors.
   private static let wide: Trial = {

@@ -41,6 +41,7 @@ extension BuiltInGuest {
       let environment = try machine.launch(
         image, arguments: [name] + trial.arguments,
         variables: isEmulated ? ["EXO_PROCESSOR=emulated"] : [], memory: trial.memoryLimit,
+        provisions: try provisions(),
         console: Console(
           input: .bytes(Array(input.utf8)),
           output: .handler { bytes in output.withLock { $0 += bytes } }),

@@ -100,10 +100,18 @@ struct Launch: ParsableCommand {
     // As if this thread had written. Ignored where SIGPIPE is; the guest's write then fails.
     console.whenBroken = { kill(getpid(), SIGPIPE) }
     try machine.connect(network.choice, publishing: network.publish)
+    let guest = words[0].contains("/") ? nil : GuestCatalogue.named(words[0])
+    let terminal = guest?.editsLines ?? false ? RawTerminal() : nil
+    defer { terminal?.restore() }
+    let provisions: [(variable: String, bytes: [UInt8])]
+    do throws(ImageError) { provisions = try guest?.provisions() ?? [] } catch {
+      throw Failure(.notRunnable, "\(words[0]): \(error)")
+    }
     let environment: Environment
     do throws(LaunchError) {
       environment = try machine.launch(
-        image, arguments: words, variables: variables, console: console, timeLimit: timeLimit,
+        image, arguments: words, variables: variables + (terminal == nil ? [] : ["EXO_TERMINAL=raw"]),
+        provisions: provisions, console: console, timeLimit: timeLimit,
         isOnNetwork: network.choice != .none)
     } catch {
       throw Failure(.usage, "\(words[0]): \(error)")

@@ -7,7 +7,9 @@ import Testing
 /// The library operating system at work in real guests: each part of those that check it, in a machine of one processor and of
 /// two.
 @Suite(.requires(.kvm), .serialized) struct ExosTests {
-  private func expectKept(_ name: String, _ part: String, processors: Int) throws {
+  private func expectKept(
+    _ name: String, _ part: String, processors: Int, limit: Duration = .seconds(300)
+  ) throws {
     let guest = try #require(GuestCatalogue.named(name))
     let image = try #require(try guest.image())
     var configuration = Machine.Configuration()
@@ -16,9 +18,9 @@ import Testing
     defer { machine.stop() }
     let output = Mutex<[UInt8]>([])
     let environment = try machine.launch(
-      image, arguments: [name, part],
+      image, arguments: [name, part], provisions: try guest.provisions(),
       console: Console(output: .handler { bytes in output.withLock { $0 += bytes } }),
-      timeLimit: .seconds(300)
+      timeLimit: limit
     )
     let outcome = environment.waitForOutcome()
     let text = output.withLock { String(decoding: $0, as: UTF8.self) }
@@ -49,4 +51,18 @@ import Testing
   @Test(
     arguments: ["stream", "frames", "waiting", "ends", "deaths", "liars", "vanishing", "several"], [1, 2])
   func pipes(part: String, processors: Int) throws { try expectKept("pipes", part, processors: processors) }
+
+  @Test(arguments: ["messages", "sets", "rights", "dead", "liars", "names"], [1, 2])
+  func ports(part: String, processors: Int) throws { try expectKept("ports", part, processors: processors) }
+
+  @Test(arguments: ["spawn", "endings", "signals", "inherits", "many"], [1, 2])
+  func processes(part: String, processors: Int) throws {
+    try expectKept("processes", part, processors: processors)
+  }
+
+  /// Eight environments and all forms of communication, for `EXO_SOAK_SECONDS`.
+  @Test(arguments: [1, 2]) func soak(processors: Int) throws {
+    let seconds = setting("EXO_SOAK_SECONDS") ?? 2
+    try expectKept("ipc-soak", "\(seconds)", processors: processors, limit: .seconds(120 + seconds))
+  }
 }

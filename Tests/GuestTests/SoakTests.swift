@@ -6,7 +6,7 @@ import Testing
 
 @testable import Exo
 
-private func setting(_ name: String) -> UInt64? {
+func setting(_ name: String) -> UInt64? {
   unsafe getenv(name).flatMap { UInt64(unsafe String(cString: $0)) }
 }
 

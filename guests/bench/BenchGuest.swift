@@ -59,6 +59,8 @@ import LibOS
     case "pipe_latency": Pipes.oneWay(command)
     case "pipe_inlined": Pipes.inlined(command)
     case "pipe_64k": Pipes.blocks(command)
+    case "mach_port": Ports.run(command)
+    case "spawn_wait": Spawns.run(command)
     case "event_injected": Injection.run(command)
     default: command.row.hasSuffix("_inverted") ? Inverted.run(command) : ExceptionRows.run(command)
     }

@@ -219,7 +219,7 @@ private func signals() throws(ExocallError) {
         while true {
           Events.wait()
           guard let event = Events.poll(), event.kind == Events.Kind.gate.rawValue else { continue }
-          switch event.value {
+          switch event.value & 0x7f {
           case 0: connection = Connection(accepted: event.data)
           case 1:
             guard let connection else { return 2 }

@@ -16,15 +16,18 @@ struct Company {
   }
 
   private let frame: Capability
+  /// Where the parent has the page of words.
+  private let here: UInt64
   var first: Child
   var second: Child
 
   /// - Parameter apart: on two processors, if there are two.
   static func make(
-    apart: Bool, argument: UInt64 = 0, _ first: Child.Body, _ second: Child.Body
+    apart: Bool, slot: UInt64 = 0, argument: UInt64 = 0, _ first: Child.Body, _ second: Child.Body
   ) throws(ExocallError) -> Company {
     let frame = try Exocall.frameAllocate(count: 1).owner
-    try frame.map(at: address, pages: 1, [.read, .write])
+    let here = address + slot << 16
+    try frame.map(at: here, pages: 1, [.read, .write])
     let quota = EnvironmentQuota(frames: 160, capabilities: 96, bindings: 16)
     let one = try Child.make(quota, on: 0, argument: argument, first)
     var isApart = apart
@@ -37,12 +40,14 @@ struct Company {
       isApart = false
       two = try Child.make(quota, on: 0, argument: argument, second)
     }
-    let company = Company(frame: frame, first: one, second: two)
+    let company = Company(frame: frame, here: here, first: one, second: two)
     for child in [one, two] { try child.environment.map(frame, at: address, pages: 1, [.read, .write]) }
     let rights: CapabilityRights = [.deliver, .inspect]
-    Company[Word.firstOfSecond] = try one.environment.capability.grant(to: two.environment, rights).handle
-    Company[Word.secondOfFirst] = try two.environment.capability.grant(to: one.environment, rights).handle
-    Company[Word.apart] = isApart ? 1 : 0
+    company.store(
+      Word.firstOfSecond, try one.environment.capability.grant(to: two.environment, rights).handle)
+    company.store(
+      Word.secondOfFirst, try two.environment.capability.grant(to: one.environment, rights).handle)
+    company.store(Word.apart, isApart ? 1 : 0)
     return company
   }
 
@@ -53,9 +58,11 @@ struct Company {
   mutating func finish() {
     first.release()
     second.release()
-    try? Exocall.unmap(Self.address, pages: 1)
+    try? Exocall.unmap(here, pages: 1)
     try? frame.drop()
   }
+  func load(_ word: Int) -> UInt64 { exo_load64(here + UInt64(word) * 8) }
+  func store(_ word: Int, _ value: UInt64) { exo_store64(here + UInt64(word) * 8, value) }
 
   // --- in the children
 

@@ -6,8 +6,16 @@ import LibOS
   static func main() {
     switch Arguments.name {
     case "pipes": pipes()
+    case "ports": ports()
+    case "processes": processes()
+    case "ipc-soak": ipcSoak()
+    case "part": processPart()
+    case "true": break
+    case "sh": shell()
     default:
-      print("\(Arguments.name): not one of this image's guests: pipes")
+      print(
+        "\(Arguments.name): not one of this image's guests: pipes, ports, processes, ipc-soak, part, true, sh"
+      )
       exit(127)
     }
   }

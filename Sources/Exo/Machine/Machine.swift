@@ -128,11 +128,13 @@ public final class Machine: Sendable {
   ///   - arguments: the first is by custom the guest's name.
   ///   - variables: `NAME=value` each.
   ///   - memory: most bytes of frames it may hold; all of the machine's if nil.
+  ///   - provisions: bytes that it finds in frames of its own; the variable is set to `HANDLE:PAGES`.
   ///   - timeLimit: counted from now.
   ///   - isOnNetwork: whether it is let onto the machine's network (`admit`).
   public func launch(
     _ image: GuestImage, arguments: [String], variables: [String] = [], memory limit: UInt64? = nil,
-    console: Console = Console(), timeLimit: Duration? = nil, isOnNetwork: Bool = false
+    provisions: [(variable: String, bytes: [UInt8])] = [], console: Console = Console(),
+    timeLimit: Duration? = nil, isOnNetwork: Bool = false
   ) throws(LaunchError) -> Environment {
     guard let processor = nextProcessor() else { throw .machineStopped }
     processor.expect()
@@ -144,8 +146,12 @@ public final class Machine: Sendable {
       let admission = isOnNetwork ? try? admit(environment) : nil
       // It has just been made, and its quota is the machine's, so this does not fail.
       guard !isOnNetwork || admission != nil else { throw .notStartable }
-      try environment.start(
-        arguments: arguments, variables: variables + (admission.map { [$0.variable] } ?? []))
+      var variables = variables + (admission.map { [$0.variable] } ?? [])
+      for (variable, bytes) in provisions {
+        let (handle, pages) = try provide(bytes, to: environment)
+        variables.append("\(variable)=\(handle):\(pages)")
+      }
+      try environment.start(arguments: arguments, variables: variables)
     } catch {
       environment.kill()
       throw error

@@ -93,7 +93,9 @@ extension Kernel {
       lead(connection)
     }
     newlyConnected += [id, owner]
-    signals.append((owner, Event(kind: .gate, data: UInt32(other), value: UInt64(EXO_GATE_CONNECTED))))
+    let told =
+      UInt64(EXO_GATE_CONNECTED) | UInt64(gate) << 8 | (connection.isLocal ? UInt64(EXO_GATE_LOCAL) : 0)
+    signals.append((owner, Event(kind: .gate, data: UInt32(other), value: told)))
     return (number, connection.isLocal)
   }
 

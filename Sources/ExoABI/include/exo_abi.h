@@ -145,7 +145,8 @@
 #define EXO_TRANSFER_TIMED_OUT 4   // see gate_deadline
 #define EXO_TRANSFER_KIND_SHIFT 40
 
-// EXO_EVENT_GATE
+// EXO_EVENT_GATE. A new connection also tells which gate it leads to (<< 8), and whether a transfer goes there.
+#define EXO_GATE_LOCAL 0x80
 #define EXO_GATE_CONNECTED 0
 #define EXO_GATE_SIGNALLED 1
 #define EXO_GATE_CLOSED 2

@@ -3,11 +3,14 @@
 
   /// The argument strings this environment was started with.
   public enum Arguments {
-    public static var count: Int { Int(Startup.page.pointee.argument_count) }
+    public static var count: Int {
+      ProcessSelf.record?.argumentCount ?? Int(Startup.page.pointee.argument_count)
+    }
 
     /// The bytes of one argument, ended by a NUL.
     public static func bytes(_ index: Int) -> UnsafePointer<CChar> {
       precondition(index >= 0 && index < count)
+      if let record = ProcessSelf.record { return record.arguments[index] }
       return StringTable(address: Startup.page.pointee.arguments, count: count)[index]
     }
 

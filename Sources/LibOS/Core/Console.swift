@@ -10,6 +10,11 @@
     /// its standard output; `write` reports its own.
     public nonisolated(unsafe) private(set) static var lost: ExocallError?
 
+    /// Where what is printed goes instead of the console; returns how many bytes it took.
+    nonisolated(unsafe) static var output: ((UnsafeRawBufferPointer) throws(ExocallError) -> Int)?
+    /// Where input comes from instead; 0 at its end.
+    nonisolated(unsafe) static var input: ((UnsafeMutableRawBufferPointer) -> Int)?
+
     /// Writes out what is held. An error loses it, and is kept in `lost`.
     public static func flush() {
       let count = held
@@ -32,7 +37,8 @@
     private static func writeOut(_ bytes: UnsafeRawBufferPointer) throws(ExocallError) {
       var rest = bytes[...]
       while !rest.isEmpty {
-        let count = try Exocall.consoleWrite(UnsafeRawBufferPointer(rebasing: rest))
+        let piece = UnsafeRawBufferPointer(rebasing: rest)
+        let count = if let output { try output(piece) } else { try Exocall.consoleWrite(piece) }
         rest = rest.dropFirst(count)
       }
     }

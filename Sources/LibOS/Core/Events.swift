@@ -56,8 +56,10 @@
       }
     }
 
-    public static var hasPending: Bool {
-      EventStore.count > 0 || exo_load32(Startup.page.pointee.events) != control.pointee.events_consumed
+    public static var hasPending: Bool { EventStore.count > 0 || ringHasPending }
+    /// Whether some have come that nobody has looked at.
+    static var ringHasPending: Bool {
+      exo_load32(Startup.page.pointee.events) != control.pointee.events_consumed
     }
     static var isBound: Bool { handler != nil }
 

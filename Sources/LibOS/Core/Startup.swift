@@ -19,6 +19,7 @@
     Startup.address = UInt(bitPattern: start)
     attachRing(start)
     Heap.chunks.attach(region: Heap.region, book: exo_heap_book())
+    ProcessSelf.attach()
   }
 
   @c(exo_guest_end)
@@ -28,6 +29,7 @@
   /// success is a failure, 1, if something printed could not be written.
   public func exit(_ status: Int32) -> Never {
     Console.flush()
+    ProcessSelf.close()
     Exocall.exit(status == 0 && Console.lost != nil ? 1 : status)
   }
 #endif

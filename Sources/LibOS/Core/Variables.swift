@@ -4,6 +4,7 @@
   /// The variables this environment was started with.
   public enum Variables {
     private static var table: StringTable {
+      if let record = ProcessSelf.record { return record.variables }
       let page = Startup.page.pointee
       return StringTable(address: page.environment_variables, count: Int(page.environment_count))
     }

@@ -70,6 +70,11 @@
       } catch { alarm.isBound = false }
     }
 
+    /// How many answers have been taken from the ring: to be read before a look at several things that answers are awaited for.
+    public static var mark: UInt32 { machineRing.consumed }
+    /// Sleeps unless an answer has come since the mark: one look may have taken the answer that another waits for.
+    public static func sleep(since mark: UInt32) { machineRing.bell.wait(for: mark &+ 1) }
+
     /// Sleeps until the rule holds, or something else wakes this environment.
     public static func sleep() { machineRing.bell.wait(for: machineRing.consumed &+ 1) }
   }

@@ -50,7 +50,7 @@
         if try body() { return }
         if isGone { throw .peerEnded }
         if let deadline, Clock.now >= deadline { throw .timedOut }
-        let next = peer.isKnown ? nil : Clock.now + 1_000_000
+        let next = peer.wakes ? nil : Clock.now + 1_000_000
         Wakeup.sleep(until: next.map { min($0, deadline ?? .max) } ?? deadline)
         PipeEvents.discard()
       }
@@ -62,6 +62,9 @@
     /// The connections that pipes and ports lie on: a signal there says nothing but that there is something to look at.
     nonisolated(unsafe) private static var connections: UInt64 = 0
 
+    /// Told of connections that are made or close; false if they are none of its.
+    nonisolated(unsafe) static var onConnection: ((Event) -> Bool)?
+
     static func add(_ connection: Connection) { connections |= 1 << UInt64(connection.number & 63) }
 
     /// Forgets those that have come. A ring full of them would take no other event.
@@ -70,7 +73,11 @@
         switch event.kind {
         case Events.Kind.message.rawValue: event.value == PipePeer.wakeup
         case Events.Kind.gate.rawValue:
-          event.value == UInt64(EXO_GATE_SIGNALLED) && connections & 1 << UInt64(event.data & 63) != 0
+          if event.value == UInt64(EXO_GATE_SIGNALLED) {
+            connections & 1 << UInt64(event.data & 63) != 0
+          } else {
+            onConnection?(event) ?? false
+          }
         default: false
         }
       }

@@ -12,6 +12,8 @@
     private let means: Means
     private var watch: EnvironmentWatch?
     private var hasEnded = false
+    /// Whether it wakes this environment.
+    private(set) var wakes = true
     /// Whether it runs on this processor, so that watching for what it does would keep it from doing it.
     public let isLocal: Bool
 
@@ -33,14 +35,15 @@
       watch = try environment.watch()
     }
 
+    /// One that wakes this end, and cannot be woken by it: the process that made this one.
+    public static var waking: PipePeer { PipePeer(wakes: true) }
     /// One that is not known. It is not woken, and nor does it wake: both look again and again, a thousand times a second.
-    public static var unknown: PipePeer { PipePeer() }
-    private init() {
+    public static var unknown: PipePeer { PipePeer(wakes: false) }
+    private init(wakes: Bool) {
       means = .unknown
       isLocal = false
+      self.wakes = wakes
     }
-
-    var isKnown: Bool { if case .unknown = means { false } else { true } }
 
     /// Wakes it. One that has ended needs no waking.
     public func wake() {

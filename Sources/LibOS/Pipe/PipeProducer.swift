@@ -89,6 +89,8 @@ public struct PipeProducer: ~Copyable {
     try refresh(needing: 0)
     return read == written
   }
+  /// Whether the reader has found nothing and waits.
+  public var readerSleeps: Bool { side.peerSleeps }
   public var readerIsClosed: Bool { PipeSide.isClosed(side.peerState) }
   /// Whether the reader sleeps and is to be woken: to be asked after each success.
   @inline(__always)

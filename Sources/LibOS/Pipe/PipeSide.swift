@@ -50,6 +50,8 @@ struct PipeSide {
   @inline(__always)
   static func isClosed(_ state: UInt64) -> Bool { state & closed != 0 }
 
+  var peerSleeps: Bool { peerState & Self.sleeping != 0 }
+
   /// Whether the peer is to be woken, once for each time it sleeps.
   @inline(__always)
   mutating func mustWake() -> Bool {

@@ -40,9 +40,12 @@
     ///   other ended meanwhile; `timedOut`; what the handler answered.
     @inline(__always)
     public func call(_ message: inout Message, deadline: UInt64? = nil) throws(ExocallError) {
+      let asked = message.status
       while true {
         do throws(ExocallError) { return try callOnce(&message, deadline: deadline) } catch {
           guard error == .busy else { throw error }
+          // Where it was turned away it found the refusal in its place.
+          message.status = asked
           if let deadline, Clock.now >= deadline { throw .timedOut }
           exo_yield(Startup.page.pointee.doorbell, 0)
         }

@@ -21,6 +21,8 @@
 
     nonisolated(unsafe) fileprivate static var handler: Handler?
     nonisolated(unsafe) private static var isBound = false
+    /// What the call being answered asks for: the seventh word of its message.
+    nonisolated(unsafe) public fileprivate(set) static var asked: Int64 = 0
 
     /// - Throws: see `gate_create` and `transfer_bind` in docs/exocalls.md.
     public static func create() throws(ExocallError) -> Gate {
@@ -63,6 +65,7 @@
 
   @c(exo_guest_called)
   func answerCall(_ message: UnsafeMutablePointer<exo_message>) {
+    Gate.asked = message.pointee.status
     message.pointee.status = 0
     guard let handler = Gate.handler else {
       message.pointee.status = -Int64(EXO_ENOENT)

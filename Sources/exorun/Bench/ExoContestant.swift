@@ -2,6 +2,7 @@ import BenchKit
 import BenchSupport
 import Exo
 import ExoGuests
+import ExoSelftest
 
 /// The exokernel: a guest in an environment runs the row, through whatever an application would use.
 final class ExoContestant: Contestant {
@@ -12,7 +13,7 @@ final class ExoContestant: Contestant {
   private var wide: (machine: Machine, session: GuestSession)?
   private static let wideRows: Set<String> = [
     "pct_cross_core", "shm_latency", "event_polled", "event_injected", "pipe_latency", "pipe_inlined",
-    "pipe_64k", "global_throughput", "global_latency", "global_unfairness",
+    "pipe_64k", "mach_port", "global_throughput", "global_latency", "global_unfairness",
   ]
   private lazy var crowd = Crowd(image)
   /// Of the last sample that had one.
@@ -82,7 +83,10 @@ final class ExoContestant: Contestant {
 
   private func runningSession() throws(SampleError) -> GuestSession {
     if let session { return session }
-    let started = try GuestSession(machine, image, arguments: ["bench"])
+    let library: [UInt8]
+    do throws(ImageError) { library = try GuestLibrary.bytes() } catch { throw .failed("\(error)") }
+    let started = try GuestSession(
+      machine, image, arguments: ["bench"], provisions: [(GuestLibrary.variable, library)])
     session = started
     return started
   }
@@ -129,6 +133,9 @@ private let descriptions = [
     "LibOS pipe on a connection's page between two processors: back-pressure, end of stream, sleep; one way",
   "pipe_inlined": "the same compiled into both ends, which watch and do not sleep; one way",
   "pipe_64k": "LibOS pipe of 64 KiB in shared frames between two processors, copied in and copied out",
+  "mach_port":
+    "LibOS port: a message to an environment on the other processor, and its answer; the exokernel keeps who may send",
+  "spawn_wait": "LibOS process from an image in memory, with arguments, to the answer that it has ended",
   "shm_latency": "a line of a connection, one way",
   "slice_error":
     "two environments that compute own 36 and 12 of the 48 slots; over three rounds of the vector",

@@ -18,14 +18,14 @@ final class GuestSession {
   /// Launches the guest.
   init(
     _ machine: Machine, _ image: GuestImage, arguments: [String], variables: [String] = [],
-    isOnNetwork: Bool = false
+    provisions: [(variable: String, bytes: [UInt8])] = [], isOnNetwork: Bool = false
   ) throws(SampleError) {
     input = try Pipe()
     output = try Pipe()
     launched = monotonicNanoseconds()
     do throws(LaunchError) {
       environment = try machine.launch(
-        image, arguments: arguments, variables: variables,
+        image, arguments: arguments, variables: variables, provisions: provisions,
         console: Console(input: .descriptor(input.readEnd), output: .descriptor(output.writeEnd)),
         isOnNetwork: isOnNetwork)
     } catch { throw .failed("\(error)") }
