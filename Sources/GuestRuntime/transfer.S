@@ -3,7 +3,8 @@
 // This environment is in one place at a time. `exo_transfer_open` says that it is idle: whoever comes in takes the word, and
 // gives it back as it leaves; one that comes in between is turned away at once, and needs no stack for that. What a call
 // returns to lies on the caller's stack; where that is, and which connection is to come back, is in two more words. R12 goes
-// with a call and comes back with its answer: an answer to a call that was given up is not taken for that to the next.
+// with a call and comes back with its answer, or with its refusal: an answer to a call that was given up is not taken for that
+// to the next, nor a refused answer to somebody else's for a refused call of one's own. So it is unlike anybody else's.
 #include "exo_abi.h"
 
 #define NOT_WAITING 0xff
@@ -16,8 +17,9 @@
 exo_transfer_open: .long 0
 awaited: .long NOT_WAITING
 waiting_stack: .quad 0
-sequence: .quad 0  // of the last call
-.globl exo_transfer_doorbell, exo_transfer_wide
+exo_transfer_sequence:
+sequence: .quad 0  // of the last call; the upper half is the environment's number
+.globl exo_transfer_doorbell, exo_transfer_wide, exo_transfer_sequence
 exo_transfer_doorbell: .quad 0
 exo_transfer_wide: .long 0  // the upper halves of the vector registers are in use
 default_mxcsr: .long 0x1f80
@@ -200,11 +202,19 @@ resume:
 unanswered:
   cmpl $NOT_WAITING, awaited(%rip)
   je stray
+  // What the exokernel says of itself brings no R12 along.
+  cmp $EXO_TRANSFER_REFUSED, %eax
+  jne 2f
+  cmp %r12, sequence(%rip)
+  jne stray
+2:
   movl $NOT_WAITING, awaited(%rip)
   mov waiting_stack(%rip), %rsp
   pop %rcx
   mov $-EXO_ENOENT, %rcx
   cmp $EXO_TRANSFER_REFUSED, %eax
+  je 1f
+  cmp $EXO_TRANSFER_STOPPED, %eax
   je 1f
   mov $-EXO_EPIPE, %rcx
   cmp $EXO_TRANSFER_ENDED, %eax

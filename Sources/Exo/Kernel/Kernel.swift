@@ -160,6 +160,8 @@ struct Domain {
   /// Whether SYSCALL enters it, which excludes an entry: where it leads is the virtual processor's affair.
   var hasSystemCall = false
   var connections: [Int: UInt32] = [:]
+  /// Whether it gave a call up and has yet to hear of it: no answer is let in meanwhile.
+  var returnsAreHeld = false
   /// What it is asked to give back, and how often something was taken from it.
   var revocation: Revocation?
   var repossessions: UInt32 = 0

@@ -40,7 +40,7 @@ extension ProcessorLoop {
         adopt(box, by: host)
         return .left
       }
-      try abandon(box, of: environment, in: host, .refused)
+      try abandon(box, of: environment, in: host, .stopped)
       return .left
     }
     return .visiting(host)
@@ -82,14 +82,24 @@ extension ProcessorLoop {
     return true
   }
 
-  /// Leaves a vCPU to the environment that it is visiting; its own goes on elsewhere.
+  /// Leaves a vCPU to the environment that it is visiting; its own goes on elsewhere, and is told first. Until it has been, no answer
+  /// is let in: the one to the call that is given up would be taken for good, and what waits to be told find nobody waiting.
   func abandon(
     _ box: VCPUBox, of environment: Environment, in host: Environment, _ kind: TransferPage.Kind
   ) throws(HostError) {
     active[environment.id] = nil
     parked[environment.id] = nil
+    environment.machine.withKernel { $0.hold(returnsTo: environment.id, true) }
     adopt(box, by: host)
+    told[environment.id] = kind.badge()
     _ = try newVCPU(for: environment, at: entry(of: environment, kind))
+  }
+
+  /// Lets answers in again once an environment has taken RSP, which says what it is told, for a stack of its own.
+  func noteTold(_ environment: Environment, by vcpu: borrowing VCPU) {
+    guard let badge = told[environment.id], vcpu.registers.rsp != badge else { return }
+    told[environment.id] = nil
+    environment.machine.withKernel { $0.hold(returnsTo: environment.id, false) }
   }
 
   private func disown(_ box: VCPUBox, of id: EnvironmentID) {
@@ -111,6 +121,7 @@ extension ProcessorLoop {
   func bringHomeAll(from environment: Environment) {
     residents[environment.root.value] = nil
     parked[environment.id] = nil
+    told[environment.id] = nil
     let own =
       [active.removeValue(forKey: environment.id)].compactMap { $0 }
       + (adopted.removeValue(forKey: environment.id) ?? [])

@@ -13,6 +13,8 @@ final class ProcessorLoop {
   /// See `ProcessorLoop+Visits`.
   var adopted: [EnvironmentID: [VCPUBox]] = [:]
   var residents: [UInt64: Environment] = [:]
+  /// What RSP says to those whose call was given up and who have not heard it yet.
+  var told: [EnvironmentID: UInt64] = [:]
   /// Those without a vCPU that have run before (`ProcessorLoop+Parking`).
   var parked: [EnvironmentID: ParkedContext] = [:]
   /// Environments that ran on an adopted vCPU last, and are to run on their own next.
@@ -116,7 +118,7 @@ final class ProcessorLoop {
         }
         if processor.letsGo(of: environment) {
           if case .visiting(let host) = place, !isAdopted {
-            try abandon(box, of: environment, in: host, .refused)
+            try abandon(box, of: environment, in: host, .stopped)
           }
           turnEnd = .stops
           return
@@ -138,6 +140,7 @@ final class ProcessorLoop {
           setTimer(Self.retry)
         }
         let exit = try enter(environment, box.vcpu)
+        if !isAdopted { noteTold(environment, by: box.vcpu) }
         // It may have gone elsewhere.
         if box.root != present.root.value { present = residents[box.root] ?? environment }
         switch handle(exit, of: present, box.vcpu, isHome: !isAdopted && present === environment) {

@@ -55,6 +55,18 @@ extension Kernel {
     }
   }
 
+  /// Keeps out what is returned to an environment, or lets it in again. Whoever brings it is refused.
+  mutating func hold(returnsTo id: EnvironmentID, _ isHeld: Bool) {
+    guard let domain = domains[id] else { return }
+    domains[id]?.returnsAreHeld = isHeld
+    for key in domain.connections.values {
+      guard let connection = connections[key], connection.isOpen, connection.isLocal,
+        connection.caller?.environment == id, let callee = connection.callee
+      else { continue }
+      setSlot(callee, to: isHeld ? nil : connection.caller)
+    }
+  }
+
   /// Ends a connection: no transfer comes through it when this returns. Each end keeps its number and the page.
   mutating func close(_ key: UInt32, by closer: EnvironmentID? = nil) {
     guard let connection = connections[key], connection.isOpen else { return }

@@ -14,7 +14,8 @@ extension Kernel {
       let own = domain.connections[number].flatMap { connections[$0] }
       var expected = (root, TransferPage.connections)
       if let own, own.isOpen, own.isLocal, let peer = own.peer(of: id), let other = domains[peer.environment],
-        !(own.isHeld && own.caller?.environment == id)
+        !(own.isHeld && own.caller?.environment == id),
+        !(other.returnsAreHeld && own.callee?.environment == id)
       {
         expected = (other.shell.space.root.address.value, peer.number)
       }

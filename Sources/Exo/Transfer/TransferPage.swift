@@ -20,7 +20,7 @@ struct TransferPage: Sendable {
 
   /// How an environment is entered.
   enum Kind: UInt64, Sendable {
-    case called, returned, refused, ended, timedOut
+    case called, returned, refused, ended, timedOut, stopped
 
     func badge(gate: UInt32 = 0, number: Int = 0) -> UInt64 {
       rawValue << UInt64(EXO_TRANSFER_KIND_SHIFT) | UInt64(gate) << 8 | UInt64(number)

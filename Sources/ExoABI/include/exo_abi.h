@@ -143,6 +143,7 @@
 #define EXO_TRANSFER_REFUSED 2     // one's own transfer: no such connection, or its peer has ended, or is stopped
 #define EXO_TRANSFER_ENDED 3       // the environment that the virtual processor was in has ended, or sent it back
 #define EXO_TRANSFER_TIMED_OUT 4   // see gate_deadline
+#define EXO_TRANSFER_STOPPED 5     // this environment, or the one that it called, was stopped within the call
 #define EXO_TRANSFER_KIND_SHIFT 40
 
 // EXO_EVENT_GATE. A new connection also tells which gate it leads to (<< 8), and whether a transfer goes there.

@@ -82,7 +82,7 @@ int64_t exo_transfer_call_trusting(uint32_t connection, struct exo_message *_Non
 void exo_transfer_entry(void);
 // 1 while peers may come in. Whoever takes it (exo_exchange32) has this environment to himself.
 extern uint32_t exo_transfer_open, exo_transfer_wide;
-extern uint64_t exo_transfer_doorbell;
+extern uint64_t exo_transfer_doorbell, exo_transfer_sequence;
 static inline uint64_t exo_transfer_entry_address(void) { return (uint64_t)exo_transfer_entry; }
 static inline uint32_t exo_transfer_set_open(uint32_t open) {
   return __atomic_exchange_n(&exo_transfer_open, open, __ATOMIC_SEQ_CST);
@@ -90,6 +90,7 @@ static inline uint32_t exo_transfer_set_open(uint32_t open) {
 static inline void exo_transfer_prepare(const struct exo_start *_Nonnull start) {
   exo_transfer_doorbell = start->doorbell;
   exo_transfer_wide = (start->features & EXO_FEATURE_AVX) != 0;
+  exo_transfer_sequence = (uint64_t)start->environment << 32;
 }
 // A LibOS that binds exo_transfer_entry gives this: it answers in place.
 void exo_guest_called(struct exo_message *_Nonnull message);
