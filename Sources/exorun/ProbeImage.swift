@@ -15,6 +15,20 @@ enum ProbeImage {
       + [0x0f, 0x0b]  // ud2
   }
 
+  /// Reads the time-stamp counter into RAX first of all, and ends by an invalid instruction: the report tells it.
+  static let first: [UInt8] = [
+    0x0f, 0x31,  // rdtsc
+    0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0,  // shl $32, %rdx; or %rdx, %rax
+    0x0f, 0x0b,  // ud2
+  ]
+
+  /// Sleeps for ever, for what it has not asked.
+  static var sleeps: [UInt8] {
+    [0x48, 0xb8] + bytes(exo_kit_doorbell + UInt64(EXO_DOORBELL_WAIT))  // movabs $doorbell, %rax
+      + [0xc7, 0x00] + bytes(UInt32(1000))  // 1: movl $1000, (%rax)
+      + [0xeb, 0xf8]  // jmp 1b
+  }
+
   /// The image, for the entry's code.
   static func make(_ name: String, _ code: [UInt8]) throws(ImageError) -> GuestImage {
     let (base, headers, note, text) = (UInt64(0x400000), UInt64(64), UInt64(176), UInt64(256))

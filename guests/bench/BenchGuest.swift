@@ -2,15 +2,14 @@ import BenchLoops
 import GuestRuntime
 import LibOS
 
-/// Runs rows of the benchmark. Started as `first` it says when its first instruction ran and ends; as `first wait` it
-/// stays until its input ends. Otherwise each read of its input is a command, `row count`; the answer is a line with
+/// Runs rows of the benchmark. Started as `wait` it says that it runs, and stays until its input ends. Otherwise each read of its input is a command, `row count`; the answer is a line with
 /// the clock ticks that the operations took and how many they were, perhaps with a series, or `-` for a row it does not have, or
 /// why it could not be run.
 @main enum BenchGuest {
   static func main() {
-    if Arguments.name == "first" {
-      print(Clock.start)
-      if Arguments.count > 1 { _ = Command.read() }
+    if Arguments.name == "wait" {
+      print("waiting")
+      _ = Command.read()
       return
     }
     if Arguments.name == "count" { return Counts.run() }

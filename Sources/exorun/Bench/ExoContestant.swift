@@ -21,13 +21,14 @@ final class ExoContestant: Contestant {
   private var session: GuestSession?
   private let demux = DemuxRows()
   private let network = NetworkRows()
-  private lazy var life = LifeRows(image)
+  private var life: LifeRows
 
   init() throws(SampleError) {
     guard let bytes = ExoGuests.image("GuestBench") else { throw .unavailable("the guest was not built in") }
     do throws(ImageError) { image = try GuestImage(name: "bench", bytes: bytes) } catch {
       throw .failed("\(error)")
     }
+    life = try LifeRows(image)
     do throws(MachineError) { machine = try Machine() } catch { throw .unavailable("\(error)") }
   }
   deinit {
@@ -178,9 +179,11 @@ private let descriptions = [
   "udp_rtt_ash":
     "the same, answered by a handler of 36 instructions, interpreted, in the thread that receives",
   "filter_insert": "into 10,000 filters merged and compiled, which goes on with the next packet",
-  "machine_start": "a machine of 64 MiB and an environment, to its first instruction",
-  "environment_create": "launch in a running machine on a new vCPU, to its first instruction",
-  "environment_create_pooled": "launch in a running machine on a used vCPU, to its first instruction",
+  "machine_start": "a machine of 64 MiB and the smallest environment, to its first instruction",
+  "environment_create":
+    "launch of the smallest image in a running machine, on a new vCPU, to its first instruction",
+  "environment_create_pooled":
+    "launch of the smallest image in a running machine, on a used vCPU, to its first instruction",
   "parked_memory":
     "1,000 environments that wait for input, each on a vCPU of its own: what the host has less than before, the machine's own memory left out",
   "launch_hello": "exorun launch hello as a process of its own, from spawn to wait",

@@ -30,7 +30,7 @@ final class Parking {
     for _ in 0..<more {
       do throws(LaunchError) {
         _ = try machine.launch(
-          image, arguments: ["first", "wait"],
+          image, arguments: ["wait"],
           console: Console(
             input: .descriptor(silence.readEnd),
             output: .handler { [greetings] _ in greetings.count.add(1, ordering: .relaxed) }))
