@@ -2,7 +2,7 @@ extension BenchRow {
   /// Why a contestant has no such row, where that is for good or for now known; nil if nobody said.
   public func absence(of name: ContestantName) -> String? {
     switch name {
-    case .exo: absentExo[work]
+    case .exo: nil
     case .linux: absentLinux[work]
     case .floor: absentFloor[work]
     }
@@ -13,10 +13,6 @@ private let noMachine = "no virtual machine takes part, so there is no mechanism
 private let asLinux = "what runs at ring 3 are the instructions of the others"
 private let library = "what there is to it is the library's own"
 private let policy = "how time is divided is a policy, not a mechanism"
-
-private let absentExo: [String: String] = [
-  "mach_port": "no ports by a library yet", "spawn_wait": "no processes by a library yet",
-]
 
 private let absentLinux: [String: String] = {
   let silent = "Linux takes memory back without asking, so there is nothing to time"
@@ -29,11 +25,9 @@ private let absentLinux: [String: String] = {
 private let absentFloor: [String: String] = {
   var reasons = [
     "libos_call": "one load, less than a turn of the loop around it",
-    "mach_port": library,
     "matmul150_int": asLinux, "matmul150_double": asLinux, "matmul1024_double": asLinux,
     "udp_rtt": library, "udp_rtt_ash": library,
     "launch_hello": "what a machine takes is in machine_start; the rest is a process's",
-    "spawn_wait": "what an environment takes is in environment_create_pooled; the rest is the library's",
     "slice_error": policy, "stride_error": policy, "thread_switch": library,
     "revoke_1": "asking is a protocol, not a mechanism",
     "revoke_1000": "asking is a protocol, not a mechanism",
