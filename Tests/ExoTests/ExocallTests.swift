@@ -315,7 +315,7 @@ import Testing
     #expect(
       try decode(EXO_CALL_event_bind, Self.page, top, 0)
         == .eventBind(handler: GuestAddress(Self.page), stackTop: GuestAddress(top), kinds: []))
-    for kinds in [1 << 6, 1 << 32, .max] as [UInt64] {
+    for kinds in [1 << UInt64(EXO_EVENT_KINDS), 1 << 32, .max] as [UInt64] {
       #expect(refusal(EXO_CALL_event_bind, Self.page, top, kinds) == .invalid)
     }
     for bad in [0, 8, top + 8, exo_kit_start + 16, .max - 15] as [UInt64] {

@@ -50,8 +50,9 @@ import Testing
     #expect(leads(client, number) == root(server))
     #expect(leads(server, 0) == root(client))
     #expect(try peer(client, number) == UInt32(EXO_PEER_RUNNABLE))
-    #expect(
-      bench.kernel.signals.map(\.1) == [Event(kind: .gate, data: 0, value: UInt64(EXO_GATE_CONNECTED))])
+    let gate = UInt64(try #require(bench.kernel.connections.values.first?.gate))
+    let news = UInt64(EXO_GATE_CONNECTED) | UInt64(EXO_GATE_LOCAL) | gate << 8
+    #expect(bench.kernel.signals.map(\.1) == [Event(kind: .gate, data: 0, value: news)])
   }
 
   enum Way: CaseIterable { case disconnect, dropGate, revoke, dropCall, serverEnds, clientEnds }

@@ -68,7 +68,8 @@ extension ProcessorLoop {
   }
 
   /// Takes a vCPU out of where it is. An environment's own goes on at its entry, which learns that its call came to nothing; an
-  /// adopted one is done with. Returns whether the environment has it still.
+  /// adopted one is done with. Returns whether the environment has it still. One that is at home came back with what its
+  /// environment does not take for an answer: a callee had called its caller from within the call.
   func sendHome(_ box: VCPUBox, of environment: Environment, isAdopted: Bool) throws(HostError) -> Bool {
     guard !isAdopted else {
       disown(box, of: environment.id)
@@ -95,7 +96,8 @@ extension ProcessorLoop {
     _ = try newVCPU(for: environment, at: entry(of: environment, kind))
   }
 
-  /// Lets answers in again once an environment has taken RSP, which says what it is told, for a stack of its own.
+  /// Lets answers in again at the first exit at which an environment has taken RSP, which says what it is told, for a stack of its
+  /// own. It rings a doorbell for that.
   func noteTold(_ environment: Environment, by vcpu: borrowing VCPU) {
     guard let badge = told[environment.id], vcpu.registers.rsp != badge else { return }
     told[environment.id] = nil
@@ -113,7 +115,7 @@ extension ProcessorLoop {
 
   /// Where an environment is entered to be told something. One that visits another has an entry.
   private func entry(of environment: Environment, _ kind: TransferPage.Kind) -> EntryPoint {
-    let entry = environment.machine.withKernel { $0.domains[environment.id]?.entry }
+    let entry = environment.entry
     return EntryPoint(entry: entry ?? GuestAddress(0), stack: GuestAddress(kind.badge()))
   }
 

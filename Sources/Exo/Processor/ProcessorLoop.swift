@@ -253,7 +253,9 @@ final class ProcessorLoop {
         if environment.consolePending.load(ordering: .relaxed) { environment.machine.service.notify() }
         environment.lookForEvents()
         return .again
-      case EXO_DOORBELL_DECLINE: return isHome ? .again : .declined
+      case EXO_DOORBELL_DECLINE:
+        // At home too: whatever came back was no answer to the call that it was on.
+        return isHome && !environment.hasEntry ? .again : .declined
       case EXO_DOORBELL_WAIT:
         // A visitor must not lie down in somebody's bed.
         guard isHome, adopted[environment.id] == nil else {

@@ -3,6 +3,10 @@ import ExoABI
 
 /// What of control transfer concerns an environment as it runs.
 extension Environment {
+  /// Its protected entry context, once bound.
+  var entry: GuestAddress? { machine.withKernel { $0.domains[id]?.entry } }
+  var hasEntry: Bool { entry != nil }
+
   /// Sets or clears the time at which a call that has not returned is given up.
   func setCallDeadline(_ time: UInt64) {
     callTimedOut.store(false, ordering: .sequentiallyConsistent)

@@ -144,6 +144,7 @@
 #define EXO_TRANSFER_ENDED 3       // the environment that the virtual processor was in has ended, or sent it back
 #define EXO_TRANSFER_TIMED_OUT 4   // see gate_deadline
 #define EXO_TRANSFER_STOPPED 5     // this environment, or the one that it called, was stopped within the call
+// Who is told 3, 4 or 5 takes RSP for a stack of its own and rings EXO_DOORBELL_SERVE: until then no answer is let in.
 #define EXO_TRANSFER_KIND_SHIFT 40
 
 // EXO_EVENT_GATE. A new connection also tells which gate it leads to (<< 8), and whether a transfer goes there.
