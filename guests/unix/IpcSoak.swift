@@ -143,45 +143,29 @@ private func askPort(_ argument: UInt64) -> Int32 {
   return 0
 }
 
-private enum Sum: GateCall {
-  typealias Request = (UInt64, UInt64, UInt64)
-  typealias Answer = UInt64
-  static var number: UInt32 { 7 }
-}
-private enum Missing: GateCall {
-  typealias Request = UInt64
-  typealias Answer = UInt64
-  static var number: UInt32 { 8 }
-}
 private func answerGate(_ argument: UInt64) -> Int32 {
   do throws(ExocallError) {
     let gate = try Gate.create()
     let second = Environment(capability: Capability(handle: Company[Company.Word.secondOfFirst]), number: 0)
     Company[Company.Word.gate] = try gate.capability.grant(to: second, .call).handle
   } catch { return 1 }
-  let server = GateServer()
-  server.on(Sum.self) { (request) throws(ExocallError) in
-    if request.0 % 100 == 99 { throw .outOfRange }
-    return request.0 &+ request.1 &* 3 &+ request.2
-  }
-  server.serve(attend: { event in
-    event.kind != Events.Kind.gate.rawValue || event.value != UInt64(EXO_GATE_CLOSED)
-  })
+  Gate.serve(
+    attend: { event in
+      event.kind != Events.Kind.gate.rawValue || event.value != UInt64(EXO_GATE_CLOSED)
+    },
+    { message in message.words.0 = message.words.0 &+ message.words.1 &* 3 &+ message.words.2 })
   return 0
 }
 private func askGate(_ argument: UInt64) -> Int32 {
   do throws(ExocallError) {
     let connection = try Company.connect()
     var turn: UInt64 = 0
-    do throws(ExocallError) {
-      _ = try connection.call(Missing.self, 1)
-      return 2
-    } catch { if error != .noSuchCall { return 3 } }
     while !isOver {
       turn &+= 1
-      do throws(ExocallError) {
-        guard try connection.call(Sum.self, (turn, 5, 6)) == turn &+ 21 else { return 4 }
-      } catch { guard error == .outOfRange, turn % 100 == 99 else { return 5 } }
+      var message = Message()
+      message.words = (turn, 5, 6, 0, 0, 0)
+      try connection.call(&message)
+      guard message.words.0 == turn &+ 21 else { return 4 }
     }
     try connection.close()
     Company[Word.done] = turn

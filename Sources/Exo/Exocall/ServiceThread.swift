@@ -171,7 +171,8 @@ final class ServiceThread: Sendable {
           seeToClocks(environments, at: time)
           clocksDue = time &+ UInt64(environments.count) * Self.clockShare
         }
-        if time >= consolesDue {
+        let looksAtConsoles = time >= consolesDue
+        if looksAtConsoles {
           for environment in environments where environment.consolePending.load(ordering: .relaxed) {
             environment.advanceConsole()
           }
@@ -181,9 +182,11 @@ final class ServiceThread: Sendable {
         runErrand(at: time)
         if !worked, !polls || time &- lastWork > Self.idleWindow {
           if time >= doorbellDue { (hasDoorbell, doorbellDue) = (bindDoorbell(hardware), .max) }
+          // What was not looked at may be waiting for nobody but this thread.
           sleep(
             environments, hasDoorbell: hasDoorbell,
-            until: min(doorbellDue, errandDue.load(ordering: .acquiring)))
+            until: min(
+              doorbellDue, errandDue.load(ordering: .acquiring), looksAtConsoles ? .max : consolesDue))
           lastWork = ckvm_monotonic()
           consolesDue = 0
         }
