@@ -71,6 +71,20 @@ gate_stack:
   inc %r12
   mov %r12, sequence(%rip)
 .endm
+// Leaves what the caller keeps where `resume` finds it, and the slot of the connection in RAX.
+.macro begin_call
+  push %rbx
+  push %rbp
+  push %r12
+  push %r13
+  push %r14
+  push %r15
+  push %rsi
+  mov %rsp, waiting_stack(%rip)
+  mov %edi, awaited(%rip)
+  mov %edi, %eax
+  shl $4, %eax
+.endm
 .macro forget_others
   xor %ecx, %ecx
   xor %ebp, %ebp
@@ -86,17 +100,7 @@ gate_stack:
 .globl exo_transfer_call
 .type exo_transfer_call, @function
 exo_transfer_call:
-  push %rbx
-  push %rbp
-  push %r12
-  push %r13
-  push %r14
-  push %r15
-  push %rsi
-  mov %rsp, waiting_stack(%rip)
-  mov %edi, awaited(%rip)
-  mov %edi, %eax
-  shl $4, %eax
+  begin_call
   forget_vectors
   load_message %rsi
   forget_others
@@ -109,17 +113,7 @@ exo_transfer_call:
 .globl exo_transfer_call_trusting
 .type exo_transfer_call_trusting, @function
 exo_transfer_call_trusting:
-  push %rbx
-  push %rbp
-  push %r12
-  push %r13
-  push %r14
-  push %r15
-  push %rsi
-  mov %rsp, waiting_stack(%rip)
-  mov %edi, awaited(%rip)
-  mov %edi, %eax
-  shl $4, %eax
+  begin_call
   load_message %rsi
   number_call
   int $4
