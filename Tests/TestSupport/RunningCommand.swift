@@ -50,7 +50,16 @@ public final class RunningCommand {
 
   /// Reads until its output contains a text; false if it ended, or its limit came, before that.
   public func waitForOutput(_ text: String) -> Bool {
-    while !String(decoding: captured.output, as: UTF8.self).contains(text) {
+    waitForOutput { $0.contains(text) }
+  }
+
+  /// Reads until its output contains a text and, anywhere after it, another.
+  public func waitForOutput(_ text: String, andThen next: String) -> Bool {
+    waitForOutput { output in output.ranges(of: text).first.map { output[$0.upperBound...].contains(next) } ?? false }
+  }
+
+  private func waitForOutput(_ isEnough: (String) -> Bool) -> Bool {
+    while !isEnough(String(decoding: captured.output, as: UTF8.self)) {
       guard ended == nil, ContinuousClock.now < deadline else { return false }
       step()
     }
