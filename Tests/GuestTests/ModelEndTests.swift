@@ -21,4 +21,18 @@ import Testing
     next.post(Event(kind: .message, data: 7))
     #expect(machine.memory.load(page.address) == 1)
   }
+
+  /// An event that finds the ring full is counted as lost, and still ends a sleep: it may be what the sleeper waits for.
+  @Test(.requires(.kvm)) func anEventThatIsLostWakesTheSleeper() throws {
+    let machine = try Machine()
+    defer { machine.stop() }
+    let image = try GuestImage(name: "model", bytes: ModelProgram.image)
+    let environment = try machine.launch(image, arguments: ["model"])
+    let capacity = Int(EXO_EVENT_CAPACITY)
+    for _ in 0..<capacity { environment.post(Event(kind: .message, data: 7)) }
+    let seen = environment.eventsPosted.load(ordering: .sequentiallyConsistent)
+    environment.post(Event(kind: .gate, data: 8))
+    #expect(environment.events.withLock { $0.lost } == 1)
+    #expect(environment.hasNewEvents(since: seen))
+  }
 }

@@ -144,6 +144,31 @@ final class ScriptedBell: RingDoorbell {
     }
   }
 
+  /// Answers that nobody waits for any longer give their places back, those that had come and those that come later.
+  @Test func abandonedAnswersKeepNoPlace() {
+    withClient(seed: 11) { client, bell in
+      let come = client.submit(RingRequest(2))!
+      client.notify()
+      while client.arrived == 0 {
+        bell.act()
+        _ = client.poll(RingTicket(tag: .max))
+      }
+      client.abandon(come)
+      #expect(client.used == 0)
+      for _ in 0..<50 {
+        for _ in 0..<60 { client.abandon(client.submit(RingRequest(2))!) }
+        client.notify()
+        while client.used != 0 { #expect(RingRequest(4).fits(client.call(RingRequest(4)))) }
+      }
+      #expect(client.abandoned == 0)
+      // A place's next user is not the one that was abandoned.
+      let gone = client.submit(RingRequest(2))!
+      client.abandon(gone)
+      #expect(client.wait(gone) == nil)
+      for _ in 0..<200 { #expect(RingRequest(6).fits(client.call(RingRequest(6)))) }
+    }
+  }
+
   /// A ticket whose place has gone to another request, answered or not, gets nothing, and takes nothing.
   @Test func aUsedTicketStaysUsed() {
     withClient(seed: 12) { client, bell in

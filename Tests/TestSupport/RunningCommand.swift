@@ -55,7 +55,10 @@ public final class RunningCommand {
 
   /// Reads until its output contains a text and, anywhere after it, another.
   public func waitForOutput(_ text: String, andThen next: String) -> Bool {
-    waitForOutput { output in output.ranges(of: text).first.map { output[$0.upperBound...].contains(next) } ?? false }
+    waitForOutput { output in
+      guard let found = output.firstRange(of: text) else { return false }
+      return output[found.upperBound...].contains(next)
+    }
   }
 
   private func waitForOutput(_ isEnough: (String) -> Bool) -> Bool {

@@ -7,6 +7,7 @@ func family() {
   Promises.part("faults", faults)
   Promises.part("stops", stops)
   Promises.part("killed", killed)
+  Promises.part("given up", givenUp)
   Promises.part("shares", shares)
   Promises.part("revokes", revokes)
   Promises.part("grandchild", grandchild)
@@ -119,6 +120,18 @@ private func killed() throws(ExocallError) {
   let end = try child.wait()
   Promises.check(end == .killed(status: 7), "it \(end)")
   try page.release()
+}
+
+/// Children whose ends nobody waits for leave no places of the ring behind.
+private func givenUp() throws(ExocallError) {
+  for _ in 0..<100 {
+    var child = try Child.make(modest) { _ in 0 }
+    child.release()
+  }
+  var child = try Child.make(modest) { _ in 3 }
+  try child.start()
+  let end = try child.wait()
+  Promises.check(end == .exited(status: 3), "after a hundred that were given up, a child \(end)")
 }
 
 /// A child of a child, out of the same text.

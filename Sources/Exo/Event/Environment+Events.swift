@@ -7,10 +7,11 @@ extension Environment {
   /// mode and enters it unless its soft mask is set.
   func post(_ event: Event) {
     let posted = events.withLock { $0.post(event, at: ckvm_monotonic(), in: machine.memory) }
-    guard posted else { return }
-    if trace.wants(.event) {
+    if posted == .closed { return }
+    if posted == .posted, trace.wants(.event) {
       trace.record(.posted(kind: event.kind.rawValue, data: event.data, value: event.value), of: id)
     }
+    // One that is lost wakes as well: the sleeper may have let events pile up, and this one be what it waits for.
     eventsPosted.add(1, ordering: .sequentiallyConsistent)
     let isBound = eventBinding.withLock { $0?.kinds.contains(event.kind) ?? false }
     if isBound { deliveryDue.store(true, ordering: .sequentiallyConsistent) }

@@ -54,11 +54,11 @@ struct EventQueue: Sendable {
 
   mutating func close() { isClosed = true }
 
+  /// What became of an event.
+  enum Posting: Sendable { case posted, lost, closed }
+
   /// Whether the environment has events that it has not taken.
-  mutating func hasPending(in memory: PhysicalMemory) -> Bool {
-    believe(memory.load32(controlWord(4)))
-    return posted != consumed
-  }
+  mutating func hasPending(in memory: PhysicalMemory) -> Bool { pending(in: memory) != 0 }
   /// How many.
   mutating func pending(in memory: PhysicalMemory) -> UInt32 {
     guard !isClosed else { return 0 }
@@ -70,15 +70,15 @@ struct EventQueue: Sendable {
   /// Sets the soft mask, as an event is delivered.
   func mask(in memory: PhysicalMemory) { memory.store32(1, controlWord(0)) }
 
-  /// Adds an event; false if the ring was full and it was counted as lost.
+  /// Adds an event, or counts it as lost if the ring is full.
   @discardableResult
-  mutating func post(_ event: Event, at time: UInt64, in memory: PhysicalMemory) -> Bool {
-    guard !isClosed else { return false }
+  mutating func post(_ event: Event, at time: UInt64, in memory: PhysicalMemory) -> Posting {
+    guard !isClosed else { return .closed }
     believe(memory.load32(controlWord(4)))
     guard posted &- consumed < Self.capacity else {
       lost &+= 1
       memory.store32(lost, PhysicalAddress(page.address.value + 4))
-      return false
+      return .lost
     }
     let slot = page.address.value + UInt64(EXO_EVENT_RING_OFFSET) + UInt64(posted % Self.capacity) * 32
     memory.store(UInt64(event.kind.rawValue) | UInt64(event.data) << 32, PhysicalAddress(slot))
@@ -88,7 +88,7 @@ struct EventQueue: Sendable {
     counts[Int(event.kind.rawValue)] += 1
     memory.store32(posted, PhysicalAddress(slot + 28))
     memory.store32(posted, page.address)
-    return true
+    return .posted
   }
 
   private mutating func believe(_ count: UInt32) {

@@ -106,10 +106,15 @@
     /// - Throws: as `poll`.
     public func wait() throws(ExocallError) -> EnvironmentEnd {
       while true {
+        // A handler may take the completion between the look and the sleep.
+        let mark = Wakeup.mark
         if let end = try poll() { return end }
-        machineRing.bell.wait(for: machineRing.consumed &+ 1)
+        Wakeup.sleep(since: mark)
       }
     }
+
+    /// Gives the answer up, so that it keeps no place in the ring once it has come.
+    public func cancel() { Events.masked { machineRing.abandon(ticket) } }
 
     private static func end(_ answer: RingAnswer) throws(ExocallError) -> EnvironmentEnd {
       if answer.result < 0 { throw ExocallError(number: Int32(truncatingIfNeeded: -answer.result)) }

@@ -61,8 +61,9 @@
       return end
     }
 
-    /// Gives up the capability to it, which ends it if it lives, and its data and stack.
+    /// Gives up the capability to it, which ends it if it lives, its data and stack, and the answer that tells its end.
     public mutating func release() {
+      watch.cancel()
       ChildBuilder(environment: environment, frames: frames).discard()
       frames = []
     }

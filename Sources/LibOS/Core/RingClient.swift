@@ -41,9 +41,10 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
   var patience: UInt64 = 0
   var submitted: UInt32 = 0
   var consumed: UInt32 = 0
-  // One bit for each place: in use, and answer arrived.
+  // One bit for each place: in use, answer arrived, and nobody wants the answer.
   var used: UInt64 = 0
   var arrived: UInt64 = 0
+  var abandoned: UInt64 = 0
   var generation: UInt64 = 0
 
   @inline(__always)
@@ -102,6 +103,13 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
   public mutating func wait(_ ticket: RingTicket) -> RingAnswer? {
     guard holds(ticket.tag) else { return nil }
     return answer(ticket.tag)
+  }
+
+  /// Gives an answer up: its place is free once the call is over. Nothing happens for a ticket already used.
+  public mutating func abandon(_ ticket: RingTicket) {
+    guard holds(ticket.tag), takeArrived(ticket.tag) == nil else { return }
+    filed(ticket.tag).pointee.tag = .max
+    abandoned |= bit(ticket.tag)
   }
 
   // MARK: - Submission
@@ -165,6 +173,11 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
     if tag == wanted {
       used &= ~bit(tag)
       return answer
+    }
+    if abandoned & bit(tag) != 0 {
+      abandoned &= ~bit(tag)
+      used &= ~bit(tag)
+      return nil
     }
     filed(tag).pointee = Filed(tag: tag, answer: answer)
     arrived |= bit(tag)

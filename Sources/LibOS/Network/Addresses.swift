@@ -143,8 +143,10 @@ public struct IPv6Address: Equatable, Sendable {
 
   /// As in RFC 5952.
   public var description: String {
-    let groups = (0..<8).map {
-      UInt16(truncatingIfNeeded: ($0 < 4 ? high : low) >> UInt64((3 - $0 % 4) * 16))
+    let groups: [UInt16] = (0..<8).map { index in
+      let half: UInt64 = index < 4 ? high : low
+      let shift: Int = (3 - index % 4) * 16
+      return UInt16(truncatingIfNeeded: half >> shift)
     }
     var (best, length) = (0, 1)
     var at = 0

@@ -72,12 +72,14 @@
     /// - Throws: see `revoke_request` in docs/exocalls.md.
     public func wait() throws(ExocallError) -> (given: UInt64, taken: UInt64) {
       while true {
+        // A handler may take the completion between the look and the sleep.
+        let mark = Wakeup.mark
         guard machineRing.holds(ticket.tag) else { throw .invalid }
         if let answer = Events.masked({ machineRing.poll(ticket) }) {
           if answer.result < 0 { throw ExocallError(number: Int32(truncatingIfNeeded: -answer.result)) }
           return (answer.values.0, answer.values.1)
         }
-        machineRing.bell.wait(for: machineRing.consumed &+ 1)
+        Wakeup.sleep(since: mark)
       }
     }
   }
