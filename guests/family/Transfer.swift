@@ -4,6 +4,7 @@ import LibOS
 /// Calls from one environment into another, by gates.
 func transfer() {
   Promises.part("calls", calls)
+  Promises.part("typed", typed)
   Promises.part("refusals", refusals)
   Promises.part("timeout", timeout)
   Promises.part("orphan", orphan)

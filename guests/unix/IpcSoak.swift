@@ -143,17 +143,22 @@ private func askPort(_ argument: UInt64) -> Int32 {
   return 0
 }
 
+private enum Blend: GateCall {
+  typealias Request = (UInt64, UInt64, UInt64)
+  typealias Answer = UInt64
+  static var number: UInt32 { 1 }
+}
 private func answerGate(_ argument: UInt64) -> Int32 {
   do throws(ExocallError) {
     let gate = try Gate.create()
     let second = Environment(capability: Capability(handle: Company[Company.Word.secondOfFirst]), number: 0)
     Company[Company.Word.gate] = try gate.capability.grant(to: second, .call).handle
   } catch { return 1 }
-  Gate.serve(
-    attend: { event in
-      event.kind != Events.Kind.gate.rawValue || event.value != UInt64(EXO_GATE_CLOSED)
-    },
-    { message in message.words.0 = message.words.0 &+ message.words.1 &* 3 &+ message.words.2 })
+  let server = GateServer()
+  server.on(Blend.self) { request throws(ExocallError) in request.0 &+ request.1 &* 3 &+ request.2 }
+  server.serve { event in
+    event.kind != Events.Kind.gate.rawValue || event.value != UInt64(EXO_GATE_CLOSED)
+  }
   return 0
 }
 private func askGate(_ argument: UInt64) -> Int32 {
@@ -162,10 +167,7 @@ private func askGate(_ argument: UInt64) -> Int32 {
     var turn: UInt64 = 0
     while !isOver {
       turn &+= 1
-      var message = Message()
-      message.words = (turn, 5, 6, 0, 0, 0)
-      try connection.call(&message)
-      guard message.words.0 == turn &+ 21 else { return 4 }
+      guard try connection.call(Blend.self, (turn, 5, 6)) == turn &+ 21 else { return 4 }
     }
     try connection.close()
     Company[Word.done] = turn

@@ -27,10 +27,12 @@
       precondition(MemoryLayout<Value>.size <= most)
       withUnsafeMutableBytes(of: &message.words) { $0.storeBytes(of: value, as: Value.self) }
     }
+    /// Reads from the message itself. Of a copy made for reading, `withUnsafeBytes(of: message.words)`, the optimiser of Swift 6
+    /// removes the stores and keeps the load: the answer is undefined, and the way that leads to it is removed with it.
     @inline(__always)
-    static func take<Value: BitwiseCopyable>(_ message: Message) -> Value {
+    static func take<Value: BitwiseCopyable>(_ message: inout Message) -> Value {
       precondition(MemoryLayout<Value>.size <= most)
-      return withUnsafeBytes(of: message.words) { $0.loadUnaligned(as: Value.self) }
+      return withUnsafeMutableBytes(of: &message.words) { $0.loadUnaligned(as: Value.self) }
     }
   }
 
@@ -45,7 +47,7 @@
       message.status = Int64(Procedure.number)
       GateCalls.put(request, &message)
       try call(&message, deadline: deadline)
-      return GateCalls.take(message)
+      return GateCalls.take(&message)
     }
 
     /// The same to a server that is trusted with this environment's registers.
@@ -57,7 +59,7 @@
       message.status = Int64(Procedure.number)
       GateCalls.put(request, &message)
       try callTrusting(&message)
-      return GateCalls.take(message)
+      return GateCalls.take(&message)
     }
   }
 
@@ -77,7 +79,7 @@
           Int64(Procedure.number),
           { message in
             do throws(ExocallError) {
-              let answer = try body(GateCalls.take(message))
+              let answer = try body(GateCalls.take(&message))
               message.words = (0, 0, 0, 0, 0, 0)
               GateCalls.put(answer, &message)
               return nil
