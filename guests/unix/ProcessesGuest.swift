@@ -13,6 +13,7 @@ func processes() {
   Promises.part("signals") { () throws(ExocallError) in try signals(library) }
   Promises.part("inherits") { () throws(ExocallError) in try inherits(library) }
   Promises.part("many") { () throws(ExocallError) in try many(library) }
+  Promises.part("fork", forks)
   Promises.finish()
 }
 

@@ -69,6 +69,14 @@ uint64_t exo_thread_end_address(void);
 _Bool exo_thread_divert(struct exo_exception_frame *_Nonnull frame);
 uint64_t exo_stack_pointer(void);
 
+// Forking (fork.S): 0 or a negative error number, and 1 in the child.
+int64_t exo_fork(void);
+void exo_fork_enter(void);
+static inline uint64_t exo_fork_entry_address(void) { return (uint64_t)exo_fork_enter; }
+// A LibOS gives these: one makes the child, given the stack pointer to go on from; the other is the first thing it does.
+int64_t exo_guest_fork(uint64_t stack);
+void exo_guest_forked(const struct exo_start *_Nonnull start);
+
 // Control transfer (transfer.S). Six words go each way, and a seventh: what is asked, and the answer's status, negative for an
 // error. `gate` is what the exokernel says it was called through.
 struct exo_message {

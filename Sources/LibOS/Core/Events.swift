@@ -29,6 +29,9 @@
           set))
     }
 
+    /// A forked child has none bound.
+    static func forget() { handler = nil }
+
     /// Leaves events to be polled.
     public static func unbind() throws(ExocallError) {
       _ = try Exocall.make(RingRequest(EXO_CALL_event_bind.rawValue))

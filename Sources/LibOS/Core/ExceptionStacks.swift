@@ -23,6 +23,13 @@
       }
     }
 
+    /// A forked child has its image and these from its parent, and takes its own.
+    static func forget() {
+      belongsToImage = false
+      taken = (0, 0, 0, 0)
+    }
+    static func isTaken(_ address: UInt64) -> Bool { address >= base && address < base + 4 << 16 }
+
     private static func take(_ top: inout UInt64, _ index: Int) -> UInt64 {
       if top != 0 { return top }
       let start = base + UInt64(index) << 16

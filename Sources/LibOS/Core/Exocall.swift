@@ -42,7 +42,8 @@
     /// - Returns: how many were read, 0 at the end of the input.
     /// - Throws: `busy` if another read is pending, `inputOutput`, `badAddress`.
     public static func consoleRead(_ bytes: UnsafeMutableRawBufferPointer) throws(ExocallError) -> Int {
-      try console(EXO_CALL_console_read, bytes.baseAddress, bytes.count)
+      CopyOnWrite.prepare(bytes)
+      return try console(EXO_CALL_console_read, bytes.baseAddress, bytes.count)
     }
 
     private static func console(

@@ -49,6 +49,11 @@
     mutating func unmap(_ address: UInt, _ extent: HeapExtent) {
       // Neither is refused for what this heap mapped itself; if it were, the frames stay held, no worse.
       try? Exocall.unmap(UInt64(address), pages: extent.pages)
+      if CopyOnWrite.spanCount > 0,
+        CopyOnWrite.keeps(UInt64(address), pages: extent.pages, extent.capability)
+      {
+        return
+      }
       try? Exocall.frameFree(extent.capability)
     }
   }

@@ -28,6 +28,20 @@
       return UInt32(truncatingIfNeeded: (entry.physicalAddress - Machine.memoryBase) >> 12 + within)
     }
 
+    /// The entry at an address, and how many bytes it or the lack of a table speaks for.
+    static func nextEntry(_ address: UInt64) -> (entry: PageTableEntry?, step: UInt64) {
+      var level: UInt64 = 3
+      while level > 0 {
+        let entry = word(PageTableWindow.slot(of: address, level: level))
+        let step = 1 << (12 + 9 * level) as UInt64
+        if !entry.isPresent { return (nil, step) }
+        if level < 3, entry.isLarge { return (entry, step) }
+        level -= 1
+      }
+      let entry = word(PageTableWindow.slot(of: address, level: 0))
+      return (entry.isBound ? entry : nil, 4096)
+    }
+
     /// The hardware may write it at any time, so it is not to be remembered.
     private static func word(_ slot: UInt64) -> PageTableEntry {
       let pointer = UnsafeMutablePointer<Atomic<UInt64>>(bitPattern: UInt(slot)).unsafelyUnwrapped

@@ -30,6 +30,12 @@
       isTaken = false
     }
 
+    /// A forked child has none.
+    static func forget() {
+      isTaken = false
+      alarm = (page: 0, isBound: false)
+    }
+
     /// The application has bound a predicate of its own.
     nonisolated(unsafe) private static var isTaken = false
     /// A page with a time to wake at, and a predicate that compares it with the clock.

@@ -17,6 +17,17 @@
     public let watch: EnvironmentWatch
     private var frames: [Capability]
     private var hasEnded = false
+    /// It shares this process's memory.
+    private var isForked = false
+
+    init(
+      environment: Environment, watch: EnvironmentWatch, frames: [Capability], isForked: Bool = false
+    ) {
+      self.environment = environment
+      self.watch = watch
+      self.frames = frames
+      self.isForked = isForked
+    }
 
     /// What a process may have, and where it runs.
     public struct Options {
@@ -87,6 +98,8 @@
     public mutating func release() {
       ProcessBuilder(environment: environment, frames: frames).discard()
       frames = []
+      if isForked { CopyOnWrite.childEnded() }
+      isForked = false
     }
   }
 
@@ -118,7 +131,7 @@
   }
 
   /// Puts together what a process consists of.
-  private struct ProcessBuilder {
+  struct ProcessBuilder {
     let environment: Environment
     var frames: [Capability] = []
 

@@ -33,6 +33,9 @@
         number: UInt32(truncatingIfNeeded: answer.values.0))
     }
 
+    /// A forked child has no entry.
+    static func forget() { isBound = false }
+
     /// Binds the protected entry context, once.
     static func bindEntry() throws(ExocallError) {
       if isBound { return }
