@@ -35,7 +35,8 @@ import Testing
     try expectKept("pressure", part, processors: processors)
   }
 
-  @Test(arguments: ["calls", "typed", "refusals", "timeout", "orphan", "ended", "signals", "predicate"], [1, 2])
+  @Test(
+    arguments: ["calls", "typed", "refusals", "timeout", "orphan", "ended", "signals", "predicate"], [1, 2])
   func transfer(part: String, processors: Int) throws {
     try expectKept("transfer", part, processors: processors)
   }
