@@ -173,6 +173,7 @@ public enum GuestCatalogue {
     no-such-guest || echo $?
     crash divide > /lost; echo $?
     hello > /g & wait; wc < /g
+    rm /none 2> /e; wc < /e; rm /none 2>&1 | wc; rm /none 2>> /e | wc; wc < /e
     cat
     for the job
     """
@@ -190,6 +191,10 @@ public enum GuestCatalogue {
     136
     [7] hello
     1 7 38
+    1 8 41
+    1 8 41
+    0 0 0
+    2 16 82
     for the job
     """
 

@@ -36,6 +36,8 @@ extension Trial {
       onNetwork("packet-claims"), onNetwork("packet-sources"), onNetwork("packet-rings"),
       onNetwork("packet-rings", processors: 1), onNetwork("packet-handlers"), onNetwork("packet-hoard"),
       attack("cycles", processors: 1),
+      attack("pipe-lies", processors: 1), attack("closed-ends", processors: 1),
+      attack("silent-callee", processors: 1),
       attack("call-storm", processors: 1),
       attack("yield-cycle", processors: 1),
       // Quotas.
@@ -58,7 +60,8 @@ extension Trial {
     "exception-stacks", "exception-handlers", "small-stack", "pinned-stack", "stub-fault", "guarantees",
     "events", "slices", "predicates", "doorbell-storm", "exception-storm", "event-storm", "call-storm",
     "yield-cycle", "keeps",
-    "gates", "stray-returns", "cycles", "call-races", "dead-gates", "forged-handles",
+    "gates", "stray-returns", "cycles", "call-races", "dead-gates",
+    "pipe-lies", "changing-messages", "forged-rights", "closed-ends", "silent-callee", "forged-handles",
     "stale-handles", "foreign-handles", "wrong-kinds", "more-rights",
     "environments",
     "regions",

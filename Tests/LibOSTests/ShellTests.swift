@@ -32,6 +32,17 @@ import Testing
     #expect(jobs[1].commands[0].output == "o")
   }
 
+  @Test func errorsGoWhereTheyAreSent() throws {
+    let commands = try parse("a 2>e | b 2>>f >o | c 2>&1 | d 2 >x | e '2'>y | f2>z").flatMap { $0.commands }
+    #expect(commands.map { $0.errors } == ["e", "f", nil, nil, nil, nil])
+    #expect(commands.map { $0.appendsErrors } == [false, true, false, false, false, false])
+    #expect(commands.map { $0.errorsToOutput } == [false, false, true, false, false, false])
+    #expect(commands.map { $0.words } == [["a"], ["b"], ["c"], ["d", "2"], ["e", "2"], ["f2"]])
+    #expect(commands.map { $0.output } == [nil, "o", nil, "x", "y", "z"])
+    #expect(throws: ShellSyntaxError.redirectedTwice) { try parse("a 2>b 2>&1") }
+    #expect(throws: ShellSyntaxError.missingFile) { try parse("a 2>") }
+  }
+
   @Test(arguments: [
     ("a |", ShellSyntaxError.missingCommand), ("| a", .missingCommand), ("a >", .missingFile),
     ("a > | b", .missingFile),
@@ -121,13 +132,17 @@ import Testing
     record.output = .console
     record.capabilities = [("first", 7), ("second", 9)]
     record.takesSignals = true
+    record.errors = .file(path: "/e", appends: true)
     record.files = (5, 6)
     try view(record) { view in
       #expect(view.argumentCount == 3 && view.variableCount == 2 && view.takesSignals)
       #expect(view.input == record.input && view.output == .console && view.files == (5, 6))
       #expect(view.capability(named: "second") == 9 && view.capability(named: "first") == 7)
       #expect(view.capability(named: "third") == nil)
+      #expect(view.errors == record.errors)
     }
+    record.errors = nil
+    try view(record) { #expect($0.errors == nil && $0.capability(named: "second") == 9) }
   }
 
   @Test func whatCannotBeToldIsRefused() {

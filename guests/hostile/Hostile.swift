@@ -33,6 +33,6 @@ struct Attack {
   }
 
   static var all: [Attack] {
-    memory + processor + exceptions + events + transfer + capabilities + rings + packets + quotas
+    memory + processor + exceptions + events + transfer + peers + capabilities + rings + packets + quotas
   }
 }

@@ -91,6 +91,11 @@ final class Job {
       if shell.files != nil { record.files = (SharedFiles.address, SharedFiles.pages << 12) }
       if let path = command.input { record.input = .file(path: path, appends: false) }
       if let path = command.output { record.output = .file(path: path, appends: command.appends) }
+      if let path = command.errors {
+        record.errors = .file(path: path, appends: command.appendsErrors)
+      } else if !command.errorsToOutput {
+        record.errors = shell.errors
+      }
       if let problem = check(command, shell) { return problem }
       records.append(record)
     }
@@ -158,17 +163,18 @@ final class Job {
 
   /// Whether its files can be opened; makes that of the output.
   private func check(_ command: ShellCommand, _ shell: Shell) -> String? {
-    guard command.input != nil || command.output != nil else { return nil }
+    guard command.input != nil || command.output != nil || command.errors != nil else { return nil }
     guard let tree = shell.files?.tree else { return "there are no files here" }
     do throws(FileError) {
       if let path = command.input, try tree.isDirectory(try tree.find(path)) { throw .isDirectory }
     } catch { return "\(command.input ?? ""): \(error)" }
-    do throws(FileError) {
-      if let path = command.output {
+    for (path, appends) in [(command.output, command.appends), (command.errors, command.appendsErrors)] {
+      guard let path else { continue }
+      do throws(FileError) {
         let node = try tree.create(path, .file)
-        if !command.appends { try tree.truncate(node) }
-      }
-    } catch { return "\(command.output ?? ""): \(error)" }
+        if !appends { try tree.truncate(node) }
+      } catch { return "\(path): \(error)" }
+    }
     return nil
   }
 }

@@ -22,6 +22,11 @@ final class Shell {
   let terminal = Terminal()
   var jobs: [Job] = []
   var status: Int32 = 0
+  /// Where its jobs' errors go that are not redirected: as its own.
+  var errors: ProcessRecord.Stream? {
+    guard case .file(let path, _)? = ProcessSelf.errors else { return ProcessSelf.errors }
+    return .file(path: path, appends: true)
+  }
   private var made = 0
 
   init(_ library: Library) {
@@ -64,14 +69,14 @@ final class Shell {
     }
   }
 
-  func complain(_ text: String) { print("sh: \(text)") }
+  func complain(_ text: String) { Console.complain("sh: \(text)") }
 
   private func start(_ parsed: ShellJob) {
     if parsed.commands.count == 1, !parsed.isBackground,
       let builtin = Builtins.named(parsed.commands[0].words[0])
     {
       let command = parsed.commands[0]
-      guard command.input != nil || command.output != nil else {
+      guard command.isRedirected else {
         status = builtin(self, command.words)
         Console.flush()
         return

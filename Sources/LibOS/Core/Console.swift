@@ -12,6 +12,8 @@
 
     /// Where what is printed goes instead of the console; returns how many bytes it took.
     nonisolated(unsafe) static var output: ((UnsafeRawBufferPointer) throws(ExocallError) -> Int)?
+    /// Where what is said of errors goes, if not where the output goes.
+    nonisolated(unsafe) static var errors: ((UnsafeRawBufferPointer) throws(ExocallError) -> Int)?
     /// Where input comes from instead; 0 at its end.
     nonisolated(unsafe) static var input: ((UnsafeMutableRawBufferPointer) -> Int)?
 
@@ -32,6 +34,20 @@
     public static func write(_ bytes: UnsafeRawBufferPointer) throws(ExocallError) {
       flush()
       try writeOut(bytes)
+    }
+
+    /// Says what went wrong, a line of its own: on standard error, after all that was printed before.
+    public static func complain(_ text: String) {
+      flush()
+      var line = Array(text.utf8)
+      line.append(0x0a)
+      line.withUnsafeBytes { bytes in
+        do throws(ExocallError) {
+          guard let errors else { return try writeOut(bytes) }
+          var rest = bytes[...]
+          while !rest.isEmpty { rest = rest.dropFirst(try errors(UnsafeRawBufferPointer(rebasing: rest))) }
+        } catch { if lost == nil { lost = error } }
+      }
     }
 
     private static func writeOut(_ bytes: UnsafeRawBufferPointer) throws(ExocallError) {

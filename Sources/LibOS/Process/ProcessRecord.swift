@@ -26,6 +26,8 @@ public struct ProcessRecord {
   public var variables: [String] = []
   public var input = Stream.console
   public var output = Stream.console
+  /// Where what it says of errors goes; nil: where the output goes, and in one order with it.
+  public var errors: Stream?
   /// Address and bytes of the file tree, if it has one.
   public var files = (address: UInt64(0), size: UInt64(0))
   /// Handles in the process's table, by name.
@@ -39,14 +41,15 @@ public struct ProcessRecord {
   private enum Word {
     static let magic = 0, arguments = 1, argumentTable = 2, variables = 3, variableTable = 4, files = 5,
       filesSize = 6
-    static let signals = 7, capabilities = 8, capabilityTable = 9, input = 10, output = 14, count = 18
+    static let signals = 7, capabilities = 8, capabilityTable = 9, input = 10, output = 14, errors = 18,
+      count = 22
   }
 
   /// The bytes, for the address where they will lie; nil if they are too many or a string has a NUL in it.
   public func encoded(at base: UInt64 = address) -> [UInt8]? {
     var words = [UInt64](repeating: 0, count: Word.count)
     var text: [UInt8] = []
-    let paths = [Self.path(input), Self.path(output)]
+    let paths = [Self.path(input), Self.path(output), errors.flatMap { Self.path($0) }]
     let strings = arguments + variables + capabilities.map { $0.name } + paths.map { $0 ?? "" }
     let tables = strings.count + capabilities.count
     let textStart = UInt64((Word.count + tables) * 8)
@@ -70,9 +73,14 @@ public struct ProcessRecord {
     words[Word.signals] = takesSignals ? 1 : 0
     words[Word.capabilities] = UInt64(capabilities.count)
     words[Word.capabilityTable] = tableStart + UInt64((arguments.count + variables.count) * 8)
-    let path = strings.count - 2
+    let path = strings.count - Self.pathCount
     Self.put(input, &words, Word.input, addresses[path])
     Self.put(output, &words, Word.output, addresses[path + 1])
+    if let errors {
+      Self.put(errors, &words, Word.errors, addresses[path + 2])
+    } else {
+      words[Word.errors] = 3
+    }
     words += addresses
     for capability in capabilities { words.append(capability.handle) }
     var bytes: [UInt8] = []
@@ -85,6 +93,8 @@ public struct ProcessRecord {
     return bytes.count <= Self.mostPages << 12 ? bytes : nil
   }
 
+  /// Each stream may have one: they are the last of the strings.
+  private static var pathCount: Int { 3 }
   private static func path(_ stream: Stream) -> String? {
     if case .file(let path, _) = stream { path } else { nil }
   }
@@ -117,13 +127,15 @@ public struct ProcessRecord {
     var files: (address: UInt64, size: UInt64) { (word(Word.files), word(Word.filesSize)) }
     var input: Stream { stream(Word.input) }
     var output: Stream { stream(Word.output) }
+    /// Nil: where the output goes.
+    var errors: Stream? { word(Word.errors) == 3 ? nil : stream(Word.errors) }
 
     /// A capability that its maker gave it; nil if none has the name.
     func capability(named name: String) -> UInt64? {
       let count = Int(word(Word.capabilities))
       let names = StringTable(address: word(Word.capabilityTable), count: count)
-      // Behind all strings of all tables: two paths follow the names.
-      let handles = Word.count + argumentCount + variableCount + count + 2
+      // Behind all strings of all tables: the paths follow the names.
+      let handles = Word.count + argumentCount + variableCount + count + ProcessRecord.pathCount
       for index in 0..<count where String(cString: names[index]) == name { return word(handles + index) }
       return nil
     }

@@ -7,6 +7,7 @@
     nonisolated(unsafe) private static var recordAddress: UInt64 = 0
     nonisolated(unsafe) private static var input: Input?
     nonisolated(unsafe) private static var output: Output?
+    nonisolated(unsafe) private static var errorOutput: Output?
 
     /// The record that this environment was started with; nil if it was not started as a process.
     static var record: ProcessRecord.View? {
@@ -28,12 +29,20 @@
       if record.output != .console {
         Console.output = { (bytes) throws(ExocallError) in try write(bytes) }
       }
+      if let stream = record.errors {
+        Console.errors =
+          stream == .console
+          ? { (bytes) throws(ExocallError) in try Exocall.consoleWrite(bytes) }
+          : { (bytes) throws(ExocallError) in try writeErrors(bytes) }
+      }
     }
 
     /// A capability that this process inherited, by the name its maker gave it.
     public static func capability(named name: String) -> Capability? {
       record?.capability(named: name).map { Capability(handle: $0) }
     }
+    /// Where what this environment says of errors goes; nil: where its output goes.
+    public static var errors: ProcessRecord.Stream? { record.map { $0.errors } ?? .console }
     /// The files that it shares with others.
     public static var files: FileTree? {
       guard let record, record.files.address != 0 else { return nil }
@@ -59,9 +68,8 @@
       var pipe: PipeWriter?
       var file: FileTree.Node?
       var position = 0
-      init() {
-        guard let record = ProcessSelf.record else { return }
-        switch record.output {
+      init(_ stream: ProcessRecord.Stream) {
+        switch stream {
         case .pipe(let address, let capacity, let peer):
           pipe = PipeWriter(
             PipeFrames.memory(at: address, capacity: Int(capacity)), to: ProcessSelf.peer(peer))
@@ -92,7 +100,16 @@
     }
 
     private static func write(_ bytes: UnsafeRawBufferPointer) throws(ExocallError) -> Int {
-      if output == nil { output = Output() }
+      if output == nil, let record { output = Output(record.output) }
+      return try write(bytes, to: output)
+    }
+    private static func writeErrors(_ bytes: UnsafeRawBufferPointer) throws(ExocallError) -> Int {
+      if errorOutput == nil, let stream = record?.errors { errorOutput = Output(stream) }
+      return try write(bytes, to: errorOutput)
+    }
+    private static func write(
+      _ bytes: UnsafeRawBufferPointer, to output: Output?
+    ) throws(ExocallError) -> Int {
       guard let output else { throw .inputOutput }
       if output.pipe != nil {
         do throws(PipeError) {
@@ -113,14 +130,19 @@
       guard let record else { return }
       // Also a pipe that was never read from or written to.
       if case .pipe = record.output {
-        if output == nil { output = Output() }
+        if output == nil { output = Output(record.output) }
         output?.pipe?.close()
+      }
+      if let stream = record.errors, case .pipe = stream {
+        if errorOutput == nil { errorOutput = Output(stream) }
+        errorOutput?.pipe?.close()
       }
       if case .pipe = record.input {
         if input == nil { input = Input() }
         input?.pipe?.close()
       }
-      if case .file = record.output, output == nil { output = Output() }
+      if case .file = record.output, output == nil { output = Output(record.output) }
+      if let stream = record.errors, case .file = stream, errorOutput == nil { errorOutput = Output(stream) }
     }
   }
 #endif

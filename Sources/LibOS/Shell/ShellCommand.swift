@@ -3,7 +3,7 @@
 ///     line      = list
 ///     list      = job { (";" | "&" | "&&" | "||") job }
 ///     job       = command { "|" command }
-///     command   = word { word | ("<" | ">" | ">>") word }
+///     command   = word { word | ("<" | ">" | ">>" | "2>" | "2>>") word | "2>&1" }
 ///
 /// Words end at blanks. Within `'` nothing is special, within `"` only `$` and `\` are; `\` takes the next character as it is;
 /// `$NAME` and `$?` stand for values; `#` begins a comment.
@@ -12,6 +12,14 @@ public struct ShellCommand: Equatable, Sendable {
   public var input: String?
   public var output: String?
   public var appends = false
+  /// Of standard error; nil: the console, or what `errorsToOutput` says.
+  public var errors: String?
+  public var appendsErrors = false
+  /// `2>&1`: they go where the output goes.
+  public var errorsToOutput = false
+
+  /// Whether any stream leads elsewhere than the shell's own.
+  public var isRedirected: Bool { input != nil || output != nil || errors != nil || errorsToOutput }
 }
 
 /// Commands joined by pipes, and what of the one before decides whether they run.
@@ -66,7 +74,11 @@ public enum ShellParser {
       case .sign(let sign):
         if redirection != nil { throw .missingFile }
         switch sign {
-        case "<", ">", ">>":
+        case "2>&1":
+          guard command.errors == nil, !command.errorsToOutput else { throw .redirectedTwice }
+          command.errorsToOutput = true
+          isOpen = true
+        case "<", ">", ">>", "2>", "2>>":
           redirection = sign
           isOpen = true
         case "|":
@@ -98,6 +110,10 @@ public enum ShellParser {
     if sign == "<" {
       guard command.input == nil else { throw .redirectedTwice }
       command.input = file
+    } else if sign.utf8.first == 0x32 {
+      guard command.errors == nil, !command.errorsToOutput else { throw .redirectedTwice }
+      command.errors = file
+      command.appendsErrors = sign == "2>>"
     } else {
       guard command.output == nil else { throw .redirectedTwice }
       command.output = file
@@ -154,11 +170,21 @@ public enum ShellParser {
       case 0x23 where word == nil: return found
       case 0x20, 0x09, 0x0a, 0x0d: end()
       case 0x7c, 0x26, 0x3e:  // | & >, alone or twice
+        // A 2 alone before it is which stream, unless it was quoted.
+        let isErrors =
+          byte == 0x3e && word == [0x32] && index > 1 && bytes[index - 2] == 0x32
+          && (index == 2 || [0x20, 0x09, 0x7c, 0x26, 0x3b].contains(bytes[index - 3]))
+        if isErrors { word = nil }
         end()
+        if isErrors, index + 1 < bytes.count, bytes[index] == 0x26, bytes[index + 1] == 0x31 {
+          index += 2
+          found.append(.sign("2>&1"))
+          continue
+        }
         let isDouble = index < bytes.count && bytes[index] == byte
         if isDouble { index += 1 }
         let sign = String(decoding: isDouble ? [byte, byte] : [byte], as: UTF8.self)
-        found.append(.sign(sign))
+        found.append(.sign(isErrors ? "2" + sign : sign))
       case 0x3c, 0x3b:
         end()
         found.append(.sign(String(decoding: [byte], as: UTF8.self)))

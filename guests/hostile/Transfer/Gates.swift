@@ -95,9 +95,9 @@ extension Attack {
   }
 }
 
-private func mounted(server: LibOS.Child.Body, client: LibOS.Child.Body) -> Pair {
+func mounted(argument: UInt64 = 0, server: LibOS.Child.Body, client: LibOS.Child.Body) -> Pair {
   do throws(ExocallError) {
-    let pair = try Pair.make(server: server, client: client)
+    let pair = try Pair.make(argument: argument, server: server, client: client)
     try pair.start()
     return pair
   } catch { unable("two children: \(error)") }
@@ -109,12 +109,12 @@ func expectEnd(_ child: inout LibOS.Child, _ status: UInt8, _ who: String) {
 }
 
 extension Pair {
-  fileprivate mutating func discard() { try? finish() }
+  mutating func discard() { try? finish() }
 }
 
 // --- in the children
 
-private func accepted() -> Connection? {
+func accepted() -> Connection? {
   while true {
     Events.wait()
     if let event = Events.poll(), event.kind == Events.Kind.gate.rawValue {
