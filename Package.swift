@@ -24,6 +24,8 @@ let instrumented = Context.environment["EXO_COVERAGE"] != nil
 let guestLink: [LinkerSetting] = [
   .unsafeFlags(
     [
+      // For images whose own code is C: without it the driver links the Swift runtime.
+      "-enable-experimental-feature", "Embedded",
       "-use-ld=lld", "-Xclang-linker", "-nostdlib", "-Xclang-linker", "-static", "-Xclang-linker",
       "-Wno-unused-command-line-argument", "-Xlinker", "--image-base=0x400000", "-Xlinker",
       "--gc-sections", "-Xlinker", "-zmax-page-size=4096", "-Xlinker", "-zseparate-code", "-Xlinker",
@@ -48,12 +50,16 @@ let guests = [
   guest("GuestUnix", "unix"),
   guest("GuestNetwork", "network"),
   guest("GuestHostile", "hostile", with: ["HostileSupport"]),
+  .executableTarget(
+    name: "GuestC", dependencies: ["LibOSC", "LibOSCHeader"], path: "guests/c", cSettings: guestC),
 ].filter { chosenGuests?.contains($0.path ?? "") ?? true }
 
 // Measurement code is optimised in every build: a figure from a debug build would mean nothing.
 let measured: [CSetting] = [.define("_GNU_SOURCE"), .unsafeFlags(["-O2"])]
 
 let hostSwift: [SwiftSetting] = [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
+let logging: Target.Dependency = .product(
+  name: "Logging", package: "swift-log", condition: .when(traits: ["Host"]))
 let staticHost: [LinkerSetting] =
   Context.environment["EXO_STATIC"] != nil ? [.unsafeFlags(["-static-executable"])] : []
 
@@ -62,7 +68,15 @@ let package = Package(
   products: [
     .library(name: "Exo", targets: ["Exo"]),
     .library(name: "LibOS", targets: ["LibOS", "GuestRuntime"]),
+    .library(name: "LibOSC", targets: ["LibOSC", "LibOSCHeader"]),
     .executable(name: "exorun", targets: ["exorun"]),
+  ],
+  // Who writes a guest takes neither (`traits: []`): no other package is fetched then, and no built-in guest is built.
+  // Who embeds Exo takes Host.
+  traits: [
+    .trait(name: "Host", description: "The library that runs guests."),
+    .trait(name: "Tools", description: "exorun and the built-in guests.", enabledTraits: ["Host"]),
+    .default(enabledTraits: ["Tools"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -84,6 +98,10 @@ let package = Package(
           "-Xlinker", "-l:../embedded/x86_64-unknown-linux-gnu/libswift_Concurrency.a",
         ])
       ]),
+    // The LibOS for guests written in C: exo.h.
+    .target(name: "LibOSCHeader", dependencies: ["ExoABI", "GuestRuntime"], cSettings: guestC),
+    .target(
+      name: "LibOSC", dependencies: ["LibOS", "LibOSCHeader", "ExoABI"], swiftSettings: guestSwift),
     // What guests of the library operating system cannot say in Swift.
     .target(name: "ExosSupport", dependencies: ["ExoABI"], cSettings: guestC),
     // What the hostile guest cannot say in Swift.
@@ -91,7 +109,7 @@ let package = Package(
   ] + guests + [
     .plugin(
       name: "StageGuests", capability: .buildTool(),
-      dependencies: guests.map { .target(name: $0.name) }),
+      dependencies: guests.map { .target(name: $0.name, condition: .when(traits: ["Tools"])) }),
     // Optimised in every build: decoding the images would take most of a debug build's launch.
     .target(name: "ExoGuests", swiftSettings: [.unsafeFlags(["-O"])], plugins: ["StageGuests"]),
     // The exokernel.
@@ -103,7 +121,7 @@ let package = Package(
     .target(
       name: "Exo",
       dependencies: [
-        "CKVM", "CNetwork", "ExoABI", "Nucleus", "JSONText", .product(name: "Logging", package: "swift-log"),
+        "CKVM", "CNetwork", "ExoABI", "Nucleus", "JSONText", logging,
       ], swiftSettings: hostSwift),
     // The benchmark: the mechanisms without Exo, Linux doing the same work, and what is made of the figures.
     .target(name: "BenchSupport", path: "Benchmarks/Support", cSettings: measured),
@@ -126,9 +144,12 @@ let package = Package(
       dependencies: [
         "Exo", "ExoABI", "CKVM", "ExoGuests", "ExoSelftest", "TOML", "BenchFloor", "BenchLinux", "BenchKit",
         "BenchSupport", "JSONText",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Logging", package: "swift-log"),
+        .product(
+          name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: ["Tools"])),
+        logging,
       ], swiftSettings: hostSwift, linkerSettings: staticHost),
+    // What docs/embedding.md explains.
+    .executableTarget(name: "EmbeddingExample", dependencies: ["Exo"], path: "Examples/embedding"),
     // The same LibOS sources for the host, through a link, so that tests compile the files a guest runs.
     .target(name: "LibOSHost", dependencies: ["ExoABI"]),
     // What tests share: requirements, running programs.

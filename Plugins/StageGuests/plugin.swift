@@ -5,9 +5,12 @@ import PackagePlugin
 /// files beside it. The whole ELF is kept: reports need its symbols and line tables.
 @main struct StageGuests: BuildToolPlugin {
   func createBuildCommands(context: PluginContext, target: Target) async throws -> [Command] {
-    let images = try context.package.targets
+    let guests = context.package.targets
       .filter { $0.name.hasPrefix("Guest") && $0.name != "GuestRuntime" && !$0.name.hasSuffix("Tests") }
-      .map { try context.tool(named: $0.name).url }
+    // SwiftPM runs the plugins of every target it knows, used or not. A package that depends on this one without
+    // the trait Tools has no guest built for it.
+    if guests.allSatisfy({ (try? context.tool(named: $0.name)) == nil }) { return [] }
+    let images = try guests.map { try context.tool(named: $0.name).url }
     let table = context.pluginWorkDirectoryURL.appending(path: "StagedImages.swift")
     let script = #"""
       out=$1; shift

@@ -160,6 +160,17 @@ public enum GuestCatalogue {
       [Trial(input: .text(shellScript), output: .exactly(shellOutput))]
     ).makingProcesses(editingLines: true),
     BuiltInGuest(
+      "c", in: "GuestC", "Is written in C, and shows what exo.h offers.",
+      [
+        Trial(
+          arguments: ["one", "two words"], input: .text("a line\nanother, longer than that\nno end"),
+          output: .containing([
+            "argument 2 is two words\n",
+            "line: a line\nline: another, longer\nline:  than that\nline: no end\n",
+            "c: 0 broken\n",
+          ]))
+      ]),
+    BuiltInGuest(
       "hostile", in: "GuestHostile",
       "Attacks the exokernel in the way its argument names; --list names them.", Trial.hostile),
   ]

@@ -13,9 +13,13 @@ _start:
   mov %rax, exo_entry_ticks(%rip)
   xor %ebp, %ebp  // a backtrace ends here
   call exo_guest_begin
-  xor %edi, %edi
-  xor %esi, %esi
-  call main
+  sub $16, %rsp
+  mov %rsp, %rdi
+  call exo_guest_arguments
+  mov (%rsp), %edi
+  mov %rax, %rsi
+  add $16, %rsp
+  call main  // with argc and argv, for those written in C
   mov %eax, %edi
   call exo_guest_end
   ud2

@@ -9,7 +9,7 @@ import Glibc
     version: "exorun \(version)",
     subcommands: [
       Launch.self, Up.self, Ps.self, Top.self, TraceEvents.self, Kill.self, Guests.self, Doctor.self,
-      Selftest.self, Bench.self,
+      Selftest.self, Bench.self, NewCommand.self, ManualCommand.self,
     ])
 
   static let version = "0.1.0"

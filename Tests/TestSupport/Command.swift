@@ -73,7 +73,7 @@ public struct Command: Sendable {
   }()
 
   /// Where the test bundle and all other products lie.
-  static let productDirectory: String = {
+  public static let productDirectory: String = {
     var buffer = [CChar](repeating: 0, count: 4096)
     let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
     let path = String(decoding: buffer[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)

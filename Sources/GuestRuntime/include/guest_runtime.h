@@ -3,9 +3,10 @@
 #define GUEST_RUNTIME_H
 #include "exo_abi.h"
 
-// A LibOS gives these two. The first is called before main with the page the exokernel passed at entry, the
-// second with main's result.
+// A LibOS gives these three. The first is called before main with the page the exokernel passed at entry, the second for
+// what main is called with, the third with main's result.
 void exo_guest_begin(const struct exo_start *_Nonnull start);
+uint64_t exo_guest_arguments(int32_t *_Nonnull count);
 _Noreturn void exo_guest_end(int status);
 
 // A LibOS gives these too: the C library's allocation and output entry points end in them.

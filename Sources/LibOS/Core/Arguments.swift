@@ -10,8 +10,12 @@
     /// The bytes of one argument, ended by a NUL.
     public static func bytes(_ index: Int) -> UnsafePointer<CChar> {
       precondition(index >= 0 && index < count)
-      if let record = ProcessSelf.record { return record.arguments[index] }
-      return StringTable(address: Startup.page.pointee.arguments, count: count)[index]
+      return table[index]
+    }
+
+    static var table: StringTable {
+      if let record = ProcessSelf.record { return record.arguments }
+      return StringTable(address: Startup.page.pointee.arguments, count: count)
     }
 
     /// The name this environment was started under.

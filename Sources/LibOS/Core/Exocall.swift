@@ -11,9 +11,9 @@
       return answer
     }
 
-    /// Makes a call; nil if as many as fit are in flight.
+    /// Makes a call, any one, and waits for its answer; nil if as many as fit are in flight.
     @inline(__always)
-    static func call(_ request: RingRequest) -> RingAnswer? {
+    public static func call(_ request: RingRequest) -> RingAnswer? {
       // A handler that makes calls must not find the ring half way through one.
       Events.isBound ? Events.masked({ machineRing.call(request) }) : machineRing.call(request)
     }

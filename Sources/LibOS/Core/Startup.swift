@@ -22,6 +22,13 @@
     ProcessSelf.attach()
   }
 
+  /// For `main` of a program in C: the address of the argument strings' addresses.
+  @c(exo_guest_arguments)
+  func guestArguments(_ count: UnsafeMutablePointer<Int32>) -> UInt64 {
+    count.pointee = Int32(Arguments.count)
+    return Arguments.table.address
+  }
+
   @c(exo_guest_end)
   func endGuest(_ status: Int32) -> Never { exit(status) }
 

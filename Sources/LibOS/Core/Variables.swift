@@ -12,6 +12,14 @@
     /// A variable's value; nil if it is not set.
     public static subscript(name: String) -> String? { table.value(of: name) }
 
+    public static var count: Int { table.count }
+
+    /// The bytes of one, `name=value`, ended by a NUL.
+    public static func bytes(_ index: Int) -> UnsafePointer<CChar> {
+      precondition(index >= 0 && index < count)
+      return table[index]
+    }
+
     /// Each as `name=value`.
     public static var all: [String] {
       let table = table
