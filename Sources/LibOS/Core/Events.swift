@@ -96,8 +96,14 @@
 
     /// Sets the one timer, in nanoseconds of `Clock.now`; nil stops it.
     public static func setTimer(at time: UInt64?) {
+      timer = time ?? 0
       _ = try? Exocall.make(RingRequest(EXO_CALL_timer_set.rawValue, time ?? 0))
     }
+
+    /// When the timer was last set to go off; 0 if it was cleared.
+    nonisolated(unsafe) private(set) static var timer: UInt64 = 0
+    /// This is another environment now, whose timer was never set.
+    static func forgetTimer() { timer = 0 }
 
     /// What an event interrupted, while its handler runs because of that; nil where a critical section's end calls it.
     nonisolated(unsafe) static var interrupted: UnsafeMutablePointer<ExceptionFrame>?

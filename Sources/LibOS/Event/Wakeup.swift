@@ -33,16 +33,18 @@
     /// A forked child has none.
     static func forget() {
       isTaken = false
-      alarm = (page: 0, isBound: false)
+      alarm = (page: 0, isBound: false, isRefused: false)
+      Events.forgetTimer()
     }
 
     /// The application has bound a predicate of its own.
     nonisolated(unsafe) private static var isTaken = false
     /// A page with a time to wake at, and a predicate that compares it with the clock.
-    nonisolated(unsafe) private static var alarm = (page: UInt64(0), isBound: false)
+    nonisolated(unsafe) private static var alarm = (page: UInt64(0), isBound: false, isRefused: false)
     private static var alarmAddress: UInt64 { 0x5200_0000_0000 }
 
-    /// Sleeps until something wakes this environment, or a time has come.
+    /// Sleeps until something wakes this environment, or a time has come. It may return early: look again at what was
+    /// waited for. An exocall may take the news of an event, so whatever makes one here returns instead of sleeping.
     /// - Parameter deadline: in nanoseconds of `Clock.now`; nil for none. It takes a page and a binding of the quota; where
     ///   there are none, or the application has a predicate of its own, it takes the timer, whose event comes then.
     public static func sleep(until deadline: UInt64?) {
@@ -50,11 +52,18 @@
         if alarm.isBound { exo_store64(alarm.page, .max) }
         return sleep()
       }
-      if Clock.now >= deadline { return }
-      if !alarm.isBound, !isTaken { bindAlarm() }
-      if alarm.isBound { exo_store64(alarm.page, deadline) } else { Events.setTimer(at: deadline) }
-      sleep()
-      if alarm.isBound { exo_store64(alarm.page, .max) } else { Events.setTimer(at: nil) }
+      let now = Clock.now
+      if now >= deadline { return }
+      if !alarm.isBound, !isTaken, !alarm.isRefused { return bindAlarm() }
+      if alarm.isBound {
+        exo_store64(alarm.page, deadline)
+        sleep()
+        exo_store64(alarm.page, .max)
+      } else if now < Events.timer, Events.timer <= deadline {
+        sleep()
+      } else {
+        Events.setTimer(at: deadline)
+      }
     }
 
     private static func bindAlarm() {
@@ -73,7 +82,7 @@
         rule.answer(.r3)
         try bindRule(rule, page: alarm.page)
         alarm.isBound = true
-      } catch { alarm.isBound = false }
+      } catch { alarm.isRefused = true }
     }
 
     /// How many answers have been taken from the ring: to be read before a look at several things that answers are awaited for.

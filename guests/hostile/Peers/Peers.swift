@@ -124,7 +124,7 @@ private func lyingClient(_ lie: UInt64) -> Int32 {
   case 2:
     exo_store64(count, 4000)  // a window of that size
     tell(stamp, 10)
-    Wakeup.sleep(until: Clock.now + 20_000_000)
+    pause(20_000_000)
     return 0
   case 3: tell(stamp, .max)  // about to be written, for ever
   case 4: tell(read, 1 << 40)  // read before it was written
@@ -137,7 +137,7 @@ private func lyingClient(_ lie: UInt64) -> Int32 {
 private func signalForEver(_ connection: Connection) -> Never {
   while true {
     try? connection.signal()
-    Wakeup.sleep(until: Clock.now + 5_000_000)
+    pause(5_000_000)
   }
 }
 
@@ -255,7 +255,7 @@ private func leavingClient(_ way: UInt64) -> Int32 {
   var writer = PipeWriter(.on(connection, fromCaller: true), to: PipePeer(connection))
   let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 3, alignment: 16)
   guard (try? writer.write(UnsafeRawBufferPointer(bytes))) == 3 else { return 2 }
-  Wakeup.sleep(until: Clock.now + 20_000_000)
+  pause(20_000_000)
   if way == 0 { exo_trap() }
   try? connection.close()
   while true { Wakeup.sleep() }
@@ -294,4 +294,9 @@ private func trustingClient(_ argument: UInt64) -> Int32 {
   Pair.words[20] = 2
   let error = call(1, within: nil)
   return error == .noEntry || error == .closedPipe ? 0 : 100 + (error?.number ?? 0)
+}
+
+private func pause(_ nanoseconds: UInt64) {
+  let end = Clock.now + nanoseconds
+  while Clock.now < end { Wakeup.sleep(until: end) }
 }
