@@ -69,6 +69,7 @@ touch call, "call, the stack there", 8, 0, 1
 1:mov %r11, %rsp
   ret
 touch stos, "rep stosb", 0, 0, 1
+  xor %eax, %eax
   mov $64, %ecx
   lea -32(%rdi), %rdi
   rep stosb
