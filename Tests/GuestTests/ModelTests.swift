@@ -4,7 +4,7 @@ import Testing
 
 @testable import Exo
 
-/// The promise of `SUBSTRATE.md` put to the test on the machine at hand: what is unmapped, lowered, revoked or freed is gone
+/// The exokernel's promise put to the test on the machine at hand: what is unmapped, lowered, revoked or freed is gone
 /// when the call returns, on both processors, however the address space is used.
 @Suite(.serialized) struct ModelTests {
   /// `EXO_SEED` repeats the test's choices (not the guests' timing); `EXO_MODEL_SECONDS` makes it long.

@@ -24,9 +24,9 @@ struct Board {
 }
 
 extension Child {
-  /// Ends it, if it has not ended, and takes the answer that says so: one that stays untaken keeps its place in the ring.
+  /// Ends it, if it has not ended, and gives back what it was lent once it has.
   mutating func end() {
-    release()
-    _ = try? watch.wait()
+    try? environment.end(status: 0)
+    if (try? wait()) == nil { release() }
   }
 }

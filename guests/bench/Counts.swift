@@ -26,6 +26,9 @@ enum Counts {
     report("libos_protect_lower", isProtectedByLibOS, from: 0, by: 2)
     report("libos_protect_restore", isProtectedByLibOS, from: 1, by: 2)
     report("exception_bp_libos", swiftHandler(ticks))
+    report("transfer_round", Transfers.count(ticks))
+    report("transfer_round_trusting", Transfers.countTrusting(ticks))
+    report("transfer_async_round", Yields.count(ticks))
     report("exocall_ring", exocall(ticks))
     print("end")
   }

@@ -7,6 +7,8 @@ struct Duo {
   /// Words of the shared page: handles that the parent or the server hands over, what is to be done, and the figures.
   enum Word {
     static let peerOfServer = 0, peerOfClient = 1, gate = 2, count = 3, ticks = 4, operations = 5, free = 16
+    /// Two lines, one each way.
+    static let mail = 64
   }
 
   static var address: UInt64 { 0x6000_0000_0000 }
@@ -20,10 +22,12 @@ struct Duo {
   static var pipe: UInt64 { 0x6100_0000_0000 }
 
   /// Runs the two until the client has ended; its figures, if it exited with 0.
-  /// - Parameter pipe: one to map in both.
+  /// - Parameters:
+  ///   - pipe: one to map in both.
+  ///   - reading: looks at the shared page when the client has ended.
   static func run(
     _ command: Command, serverOn: UInt64 = 0, pipe frames: PipeFrames? = nil, server: Child.Body,
-    client: Child.Body
+    client: Child.Body, reading: () -> Void = {}
   ) -> Timing? {
     Board.with { (board) throws(ExocallError) in
       words[Word.count] = command.count
@@ -44,7 +48,9 @@ struct Duo {
         .handle
       try first.start()
       try second.start()
-      return try figures(of: second)
+      let timing = try figures(of: second)
+      reading()
+      return timing
     }
   }
 

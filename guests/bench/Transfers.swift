@@ -29,6 +29,35 @@ enum Transfers {
   }
 }
 
+extension Transfers {
+  /// The clock's ticks for eight calls and their returns, each by itself.
+  static func count(_ ticks: UnsafeMutablePointer<UInt32>) -> Bool {
+    counted(ticks, by: serveIncrements) { _ in
+      guard let connection = ready() else { return 1 }
+      var message = Message()
+      return readings { try? connection.call(&message) }
+    }
+  }
+
+  static func countTrusting(_ ticks: UnsafeMutablePointer<UInt32>) -> Bool {
+    counted(ticks, by: serveIncrements) { _ in
+      guard let connection = ready() else { return 1 }
+      var message = Message()
+      return readings { try? connection.callTrusting(&message) }
+    }
+  }
+
+  /// Has the client's readings, which it took by itself.
+  static func counted(
+    _ ticks: UnsafeMutablePointer<UInt32>, by server: Child.Body, client: Child.Body
+  ) -> Bool {
+    let timing = Duo.run(Command(row: "", count: 16), server: server, client: client) {
+      for run in 0..<8 { ticks[run] = UInt32(truncatingIfNeeded: Duo.load(Duo.Word.free + run)) }
+    }
+    return timing != nil
+  }
+}
+
 /// Lines shared by environments on two processors. Nothing of the exokernel is on the way.
 enum Lines {
   static func roundTrip(_ command: Command) -> Timing? {
@@ -53,6 +82,16 @@ enum Lines {
     timing.operations *= 2
     return timing
   }
+}
+
+/// In the client: sixteen runs, of which the last eight stay in the page.
+func readings(_ operation: () -> Void) -> Int32 {
+  for run in 0..<16 {
+    let begin = exo_ticks()
+    operation()
+    Duo.store(Duo.Word.free + run & 7, exo_ticks() &- begin)
+  }
+  return Duo.report(Timing(0, 16))
 }
 
 private func serveIncrements(_ argument: UInt64) -> Int32 {
