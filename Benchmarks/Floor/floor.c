@@ -49,6 +49,7 @@ static const struct row rows[] = {
     {"dirty", row_dirty, "load and test of a page-table entry mapped read-only"},
     {"prot1", row_prot1, "ring request: page-table store and KVM_CLEAR_DIRTY_LOG"},
     {"prot100", row_prot100, "the same for 100 pages in one request"},
+    {"prot100_remote", row_prot100, "the same for 100 pages in one request"},
     {"unprot100", row_unprot100, "ring request: 100 page-table stores"},
     {"trap", row_exception_pf, "direct gate; store to a read-only page"},
     {"appel1", row_appel1, "fault by direct gate; two ring requests in one batch; per page"},

@@ -79,6 +79,7 @@ static const struct row rows[] = {
      "one page: soft-dirty bit in /proc/self/pagemap, or PAGEMAP_SCAN without it"},
     {"prot1", linux_prot1, NULL, 0, 1, "mprotect of one page"},
     {"prot100", linux_prot100, NULL, 0, 1, "mprotect of 100 pages"},
+    {"prot100_remote", linux_prot100_remote, NULL, 0, 1, "mprotect of 100 pages by a thread that polls on the other processor"},
     {"unprot100", linux_unprot100, NULL, 0, 1, "mprotect of 100 pages"},
     {"trap", linux_sigsegv, NULL, 0, 1, "SIGSEGV handler, store to a read-only page"},
     {"appel1", linux_appel1, NULL, 0, 1, "SIGSEGV handler and two mprotect; per page"},

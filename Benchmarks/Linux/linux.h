@@ -75,7 +75,7 @@ double linux_spin(struct bench_linux *, uint32_t iterations, int which);
 double linux_pipe_64k(struct bench_linux *, uint32_t iterations, int which);
 double linux_signal(struct bench_linux *, uint32_t iterations, int which);
 // memory.c
-row_function linux_prot1, linux_prot100, linux_unprot100, linux_appel1, linux_appel2;
+row_function linux_prot1, linux_prot100, linux_prot100_remote, linux_unprot100, linux_appel1, linux_appel2;
 // dirty.c
 row_function linux_dirty;
 // threads.c: both ways of a hand-off, a switch each

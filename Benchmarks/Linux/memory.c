@@ -2,6 +2,7 @@
 // of absence. Huge pages are refused: a change of protection would have to split them.
 #include "linux.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #define PAGES 100
@@ -62,6 +63,54 @@ static double whole(uint32_t iterations, bool restoring) {
 }
 double linux_prot100(struct bench_linux *l, uint32_t iterations) { return (void)l, whole(iterations, false); }
 double linux_unprot100(struct bench_linux *l, uint32_t iterations) { return (void)l, whole(iterations, true); }
+
+// By a thread that polls on the other processor, as Exo's service thread does: this processor has the pages in its TLB,
+// and must be told.
+struct request {
+  _Alignas(64) uint32_t asked;
+  _Alignas(64) uint32_t done;
+  int error;
+};
+static void *protector(void *argument) {
+  struct request *request = argument;
+  struct bench_place place;
+  request->error = bench_pin(CROSS, &place);
+  __atomic_store_n(&request->done, 1, __ATOMIC_RELEASE);
+  uint32_t last = 1, now;
+  while ((now = __atomic_load_n(&request->asked, __ATOMIC_ACQUIRE)) != UINT32_MAX) {
+    if (now == last) continue;
+    protect(0, PAGES);
+    last = now;
+    __atomic_store_n(&request->done, now, __ATOMIC_RELEASE);
+  }
+  return NULL;
+}
+static void ask(struct request *request, uint32_t number) {
+  __atomic_store_n(&request->asked, number, __ATOMIC_RELEASE);
+  while (__atomic_load_n(&request->done, __ATOMIC_ACQUIRE) != number) {}
+}
+double linux_prot100_remote(struct bench_linux *l, uint32_t iterations) {
+  (void)l;
+  int r = prepare();
+  if (r) return r;
+  if (bench_processor_count() < 2) return -ENODEV;
+  struct request request = {.asked = 1};
+  pthread_t thread;
+  r = pthread_create(&thread, NULL, protector, &request);
+  if (r) return -r;
+  while (__atomic_load_n(&request.done, __ATOMIC_ACQUIRE) != 1) {}
+  uint64_t total = 0;
+  for (uint32_t i = 0; i < iterations && !request.error; i++) {
+    touch();
+    uint64_t begin = bench_ticks();
+    ask(&request, i + 2);
+    total += bench_ticks() - begin;
+    unprotect(0, PAGES);
+  }
+  __atomic_store_n(&request.asked, UINT32_MAX, __ATOMIC_RELEASE);
+  pthread_join(thread, NULL);
+  return request.error ? request.error : linux_each(total, iterations);
+}
 
 static void on_appel1(int signal, siginfo_t *info, void *context) {
   (void)signal, (void)info, (void)context;

@@ -1,7 +1,8 @@
 extension BenchRow {
   /// Every row there is, in the order of the report.
   public static let all: [BenchRow] =
-    calls + exceptions + transfer + ipc + vm(.vm, suffix: "") + vm(.invertedVM, suffix: inverted) + compute
+    calls + exceptions + transfer + ipc + vm(.vm, suffix: "") + remote + vm(.invertedVM, suffix: inverted)
+    + compute
     + packets + life + share + global + scale
 
   /// The row of that identifier.
@@ -68,6 +69,10 @@ extension BenchRow {
     row("lrpc", .ipc, "procedure call between address spaces"),
     row("tlrpc", .ipc, "the same, the server trusted with the registers"),
     row("mach_port", .ipc, "message to a port and its answer", at: two),
+  ]
+  /// What Exo's own row does, beside a Linux that protects as Exo does, from the other processor.
+  private static let remote = [
+    row("prot100_remote", .vm, "protect 100 pages that this processor uses, from the other", at: served)
   ]
   private static func vm(_ group: BenchGroup, suffix: String) -> [BenchRow] {
     [

@@ -22,7 +22,7 @@ import Testing
       "pct_cross_core pct_same_core_sync pct_same_core_async yield_to event_injected event_polled"
     ),
     ("ipc", "pipe_latency pipe_inlined pipe_64k shm_latency lrpc tlrpc mach_port"),
-    ("vm", "dirty prot1 prot100 unprot100 trap appel1 appel2"),
+    ("vm", "dirty prot1 prot100 unprot100 trap appel1 appel2 prot100_remote"),
     ("compute", "matmul150_int matmul150_double matmul1024_double"),
     (
       "packets",

@@ -35,7 +35,7 @@ import LibOS
     case "matmul150_double": Products.doubles(command, size: 150)
     case "matmul1024_double": Products.doubles(command, size: 1024)
     case "prot1": Protection.one(command)
-    case "prot100": Protection.hundred(command, restoring: false)
+    case "prot100", "prot100_remote": Protection.hundred(command, restoring: false)
     case "unprot100": Protection.hundred(command, restoring: true)
     case "dirty": AppelLi.dirty(command)
     case "appel1": AppelLi.one(command)

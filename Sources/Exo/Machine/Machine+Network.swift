@@ -21,6 +21,7 @@ extension Machine {
   /// Lets an environment onto the machine's network: through the switch to the others, and to the device if there is one.
   ///
   /// - Parameters:
+  ///   - environment: who is let in.
   ///   - claim: what it may claim; nil for whatever nobody else has claimed.
   ///   - sources: what it may send, any of them; nil for everything from the address it is given.
   public func admit(

@@ -36,6 +36,9 @@ extension Machine {
   /// Allocates frames, side by side and zero, for one environment and gives another a capability to them.
   ///
   /// - Parameters:
+  ///   - pages: how many.
+  ///   - owner: who holds them.
+  ///   - receiver: who gets them too.
   ///   - rights: what the receiver may do with them; to hand them on is not among it.
   public func share(
     pages: Int, from owner: Environment, to receiver: Environment, rights: Rights

@@ -125,10 +125,12 @@ public final class Machine: Sendable {
   /// Makes an environment from an image and starts it.
   ///
   /// - Parameters:
+  ///   - image: the program.
   ///   - arguments: the first is by custom the guest's name.
   ///   - variables: `NAME=value` each.
-  ///   - memory: most bytes of frames it may hold; all of the machine's if nil.
+  ///   - limit: most bytes of frames it may hold; all of the machine's if nil.
   ///   - provisions: bytes that it finds in frames of its own; the variable is set to `HANDLE:PAGES`.
+  ///   - console: where its output goes and its input comes from.
   ///   - timeLimit: counted from now.
   ///   - isOnNetwork: whether it is let onto the machine's network (`admit`).
   public func launch(
@@ -162,8 +164,10 @@ public final class Machine: Sendable {
   /// Makes an environment from an image without starting it, so that it can be given more first (`share`).
   ///
   /// - Parameters:
+  ///   - image: the program.
   ///   - name: what it is called.
   ///   - quota: what it and the environments it creates may consume together.
+  ///   - console: where its output goes and its input comes from.
   ///   - timeLimit: counted from its start.
   public func prepare(
     _ image: GuestImage, name: String, quota: Quota, console: Console = Console(),
@@ -201,7 +205,11 @@ public final class Machine: Sendable {
 
   /// What an environment may consume if nobody says otherwise.
   ///
-  /// - Parameter memory: most bytes of frames; all of the machine's if nil.
+  /// - Parameters:
+  ///   - memory: most bytes of frames; all of the machine's if nil.
+  ///   - capabilities: how many entries its table may have.
+  ///   - bindings: how many it may hold.
+  ///   - environments: how many it may create.
   public func quota(
     memory: UInt64? = nil, capabilities: UInt64 = 65_536, bindings: UInt64 = 256,
     environments: UInt64 = 1024

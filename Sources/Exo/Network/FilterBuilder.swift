@@ -49,7 +49,10 @@ extension Filter {
   /// The same, and this of the bytes from the packet's first on.
   ///
   /// - Parameters:
+  ///   - offset: bytes from where the filter has come to.
   ///   - width: of the field: 1, 2 or 4 bytes in network order.
+  ///   - mask: the bits that count.
+  ///   - value: what they must be.
   public func and(offset: Int, width: Int, mask: UInt32 = .max, equals value: UInt32) throws(FilterError)
     -> Filter
   {

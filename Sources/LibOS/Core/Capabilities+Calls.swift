@@ -19,6 +19,7 @@
 
     /// Makes a narrower entry beside this one.
     /// - Parameters:
+    ///   - rights: what the new one allows: no more than this one.
     ///   - first: number of the first page of a run of frames; 0 for other objects.
     ///   - pages: how many pages from there on, 0 for the rest.
     /// - Throws: `badCapability`, `notPermitted` for rights it does not have, `stale`, `outOfRange`, `quotaExceeded`.

@@ -15,7 +15,9 @@
 
     /// Makes an environment with nothing in it but its kit. Whoever holds the capability owns it: it ends when the
     /// capability goes.
-    /// - Parameter processor: which of the machine's; nil for any.
+    /// - Parameters:
+    ///   - quota: the most it may have, taken from what this one has left.
+    ///   - processor: which of the machine's; nil for any.
     /// - Throws: `quotaExceeded` if this environment has not that much left to give, `outOfMemory`; `invalid` if there is no
     ///   such processor.
     public static func create(

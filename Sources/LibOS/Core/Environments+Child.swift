@@ -20,10 +20,13 @@
 
     /// Makes a child without starting it, so that more may be put into it.
     /// - Parameters:
-    ///   - processor: which of the machine's it runs on; nil for any.
     ///   - quota: has to cover the child's page tables (about ten frames) and, with `mayHaveChildren`, two
     ///     capabilities for each run of frames of the image instead of one.
+    ///   - processor: which of the machine's it runs on; nil for any.
+    ///   - stackPages: pages of its stack.
     ///   - mayHaveChildren: it gets capabilities to the image that it can hand on.
+    ///   - argument: what its function is given.
+    ///   - body: the function it begins in.
     /// - Throws: what the exocalls it takes throw. Nothing is left of it then.
     public static func make(
       _ quota: EnvironmentQuota, on processor: UInt64? = nil, stackPages: UInt64 = 16,

@@ -17,7 +17,10 @@
 
     /// Has events of these kinds enter a handler.
     /// - Throws: see `event_bind` in docs/exocalls.md.
-    /// - Parameter stackTop: of a stack whose pages this environment owns; nil for the image's.
+    /// - Parameters:
+    ///   - kinds: a bit for each kind that enters the handler.
+    ///   - stackTop: of a stack whose pages this environment owns; nil for the image's.
+    ///   - handler: called for each event, on a stack of its own.
     public static func bind(
       _ kinds: [Kind], stackTop: UInt64? = nil, _ handler: @escaping Handler
     ) throws(ExocallError) {

@@ -17,10 +17,13 @@
     nonisolated(unsafe) private static var active: UInt32 = 0
 
     /// Has a vector handled by a Swift function.
-    /// - Parameter withAddress: of page faults only: the frame says which address was touched. Only ring 0 can read it, so
-    ///   that such a fault passes through the nucleus; a handler that knows without, from the registers for example, is
-    ///   entered directly.
-    /// - Parameter stackTop: of a stack whose pages this environment owns; nil for the image's.
+    /// - Parameters:
+    ///   - vector: the exception.
+    ///   - withAddress: of page faults only: the frame says which address was touched. Only ring 0 can read it, so
+    ///     that such a fault passes through the nucleus; a handler that knows without, from the registers for example, is
+    ///     entered directly.
+    ///   - stackTop: of a stack whose pages this environment owns; nil for the image's.
+    ///   - handler: given the registers, which it may change.
     /// - Throws: see `Exocall.exceptionBind`.
     public static func bind(
       _ vector: ExceptionVector, withAddress: Bool = true, stackTop: UInt64? = nil,
@@ -66,6 +69,8 @@
     /// Has a vector enter code of one's own directly. RSP then points to what the processor pushed: the error
     /// code if the vector has one, then RIP, CS, RFLAGS, RSP and SS; `iretq` goes back.
     /// - Parameters:
+    ///   - vector: the exception.
+    ///   - address: the handler, entered as the processor enters one.
     ///   - stackTop: a multiple of 16, common to the vectors of a class; the class's own stack if left out.
     ///   - withAddress: page faults only: the address touched is pushed too, below the error code.
     /// - Throws: see `Exocall.exceptionBind`.

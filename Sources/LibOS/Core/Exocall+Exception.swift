@@ -4,6 +4,8 @@
   extension Exocall {
     /// Has the processor enter `handler` at ring 3 when a vector's exception is raised.
     /// - Parameters:
+    ///   - vector: the exception.
+    ///   - handler: the address to enter.
     ///   - stackTop: a multiple of 16, in writable memory of this environment's own; it is pinned.
     ///   - flags: `EXO_EXCEPTION_WITH_ADDRESS`, page faults only.
     /// - Throws: `invalid`, `badAddress`, `busy` if the class has another stack, `notPermitted`.

@@ -12,7 +12,9 @@
 
   extension Exocall {
     /// Allocates physical frames that follow one another, fewer than asked if so many do not.
-    /// - Parameter first: the frame to begin at, or any.
+    /// - Parameters:
+    ///   - first: the frame to begin at, or any.
+    ///   - count: frames wanted.
     /// - Throws: `outOfMemory`, `quotaExceeded`, `busy` if a frame asked for by number is not free, `invalid`.
     public static func frameAllocate(first: UInt64? = nil, count: UInt64) throws(ExocallError) -> FrameGrant {
       let answer = try make(

@@ -52,6 +52,9 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
 
   /// Takes up rings that nobody has used yet.
   /// - Parameters:
+  ///   - submissions: address of the submission ring.
+  ///   - completions: address of the completion ring.
+  ///   - status: address of the word that tells how the ring is served.
   ///   - answers: memory for 64 answers, the ring's own from now on.
   ///   - patience: ticks to watch for a completion before sleeping.
   public mutating func attach(

@@ -10,7 +10,10 @@
     public let count: UInt64
 
     /// Allocates slots that follow one another.
-    /// - Parameter first: the slot to begin at, or any.
+    /// - Parameters:
+    ///   - processor: of which processor.
+    ///   - first: the slot to begin at, or any.
+    ///   - count: slots wanted.
     /// - Throws: `busy` if one is another's, `noSpace` once three quarters of the vector are owned, `invalid`.
     public static func allocate(
       processor: UInt64 = 0, first: UInt64? = nil, count: UInt64

@@ -7,7 +7,9 @@
   public enum Wakeup {
     /// Has the exokernel wake this environment from sleep whenever a rule's result is not 0. Its inputs: 0 the monotonic clock in
     /// nanoseconds, 1 how many events have not been taken. Its window: the page.
-    /// - Parameter page: of memory that this environment owns; it is pinned while the rule is bound.
+    /// - Parameters:
+    ///   - rule: the condition.
+    ///   - page: of memory that this environment owns; it is pinned while the rule is bound.
     /// - Throws: see `predicate_bind` in docs/exocalls.md.
     public static func bind(_ rule: RegionRule, page: UInt64) throws(ExocallError) {
       try bindRule(rule, page: page)

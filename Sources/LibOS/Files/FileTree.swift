@@ -31,7 +31,9 @@ public struct FileTree: Sendable {
   private let base: UInt
   private let blocks: Int
 
-  /// - Parameter size: bytes, at least eleven pages.
+  /// - Parameters:
+  ///   - base: where the memory lies in this environment.
+  ///   - size: bytes, at least eleven pages.
   public init(at base: UInt, size: Int) {
     self.base = base
     blocks = min(max((size >> 12) - 9, 0), Self.mostBlocks)

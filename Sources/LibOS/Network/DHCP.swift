@@ -32,7 +32,9 @@ public struct DHCPClient: Sendable {
   private static let firstInterval: UInt64 = second
   private static let triesLimit = 4
 
-  /// - Parameter seed: makes transactions hard to guess and different from others'.
+  /// - Parameters:
+  ///   - station: the address of the interface.
+  ///   - seed: makes transactions hard to guess and different from others'.
   public init(station: MACAddress, seed: UInt64) {
     self.station = station
     let mixed = (seed ^ station.bits) &* 0x9e37_79b9_7f4a_7c15

@@ -44,6 +44,7 @@
 
     /// Claims what a filter matches for this ring.
     /// - Parameters:
+    ///   - filter: what is claimed.
     ///   - parent: of a filter that matches all of that, with the right `call`.
     ///   - consents: to claims of others that it may overlap; at most four.
     /// - Returns: the claim: to drop it is to give it up.

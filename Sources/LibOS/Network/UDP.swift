@@ -22,7 +22,9 @@ public final class UDPSocket {
   private let stack: NetworkStack
   public let port: UInt16
 
-  /// - Parameter port: nil for one that is free.
+  /// - Parameters:
+  ///   - stack: the stack that the socket belongs to.
+  ///   - port: nil for one that is free.
   /// - Throws: `portInUse`.
   public init(_ stack: NetworkStack, port: UInt16? = nil) throws(NetworkError) {
     self.stack = stack

@@ -19,7 +19,9 @@
     }
 
     /// Reads what is there, waiting for the first byte.
-    /// - Parameter deadline: nanoseconds of `Clock.now` at which to give up; nil for never, 0 not to wait.
+    /// - Parameters:
+    ///   - bytes: what to write.
+    ///   - deadline: nanoseconds of `Clock.now` at which to give up; nil for never, 0 not to wait.
     /// - Returns: how many bytes; 0 at the end of the stream.
     /// - Throws: `wouldBlock`, `timedOut`, `peerEnded` once all that it wrote was read, `corrupt`, `vanished`.
     public mutating func read(
@@ -87,7 +89,9 @@
     }
 
     /// Writes all of it, waiting for room. What fits the pipe comes out in one piece, if nobody gives up.
-    /// - Parameter deadline: nanoseconds of `Clock.now` at which to give up; nil for never, 0 not to wait.
+    /// - Parameters:
+    ///   - bytes: where to read to.
+    ///   - deadline: nanoseconds of `Clock.now` at which to give up; nil for never, 0 not to wait.
     /// - Returns: how many bytes: all, or with a deadline those for which there was room in time.
     /// - Throws: `closed` if nobody will read it, `peerEnded`; `wouldBlock`, `timedOut` if not a byte was written; `corrupt`,
     ///   `vanished`.

@@ -36,7 +36,10 @@ public struct PipeMemory: Sendable {
   static var writerOffset: UInt { 384 }
   static var magicOffset: UInt { 448 }
 
-  /// - Parameter capacity: a power of two, from 64 on.
+  /// - Parameters:
+  ///   - control: address of the two ends' words.
+  ///   - ring: address of the bytes.
+  ///   - capacity: a power of two, from 64 on.
   @inline(__always)
   public init(control: UInt, ring: UInt, capacity: Int) {
     precondition(capacity >= 64 && capacity & (capacity - 1) == 0 && control & 63 == 0)

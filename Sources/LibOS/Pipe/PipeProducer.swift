@@ -21,7 +21,9 @@ public struct PipeProducer: ~Copyable {
   private var room: UInt64 { memory.capacity &- (written &- read) }
 
   /// Writes what there is room for.
-  /// - Parameter whole: all or nothing.
+  /// - Parameters:
+  ///   - bytes: what to write.
+  ///   - whole: all or nothing.
   /// - Returns: how many bytes were written; 0 if there was no room.
   /// - Throws: `closed` if the reader is, `corrupt`, `vanished`; `tooLong` if it can never be done whole.
   @inline(__always)

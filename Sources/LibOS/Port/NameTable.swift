@@ -19,7 +19,10 @@ public struct NameTable {
 
   public init(limit: Int = 256) { self.limit = limit }
 
-  /// - Parameter owner: who asks, as the service knows him.
+  /// - Parameters:
+  ///   - name: what it is to be found under.
+  ///   - owner: who asks, as the service knows him.
+  ///   - right: the right to send to it.
   public mutating func register(_ name: UnsafeRawBufferPointer, owner: UInt32, right: UInt64) throws(Failure)
   {
     guard Self.isWellFormed(name) else { throw .malformed }

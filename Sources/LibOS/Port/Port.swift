@@ -139,7 +139,9 @@
     let link: PortLink
 
     /// Connects to the port of a capability.
-    /// - Parameter environment: the receiver's, if this one may put capabilities into its table: to send rights.
+    /// - Parameters:
+    ///   - capability: the right to send, a capability to the port's gate.
+    ///   - environment: the receiver's, if this one may put capabilities into its table: to send rights.
     /// - Throws: see `gate_connect` in docs/exocalls.md.
     public init(_ capability: Capability, to environment: Environment? = nil) throws(ExocallError) {
       self.capability = capability

@@ -48,6 +48,7 @@
     /// Asks it for some of what it has, without waiting. The answer comes when it has been given, or taken.
     /// - Parameters:
     ///   - kind: `EXO_KIND_*`: frames, slices, environments, gates or regions.
+    ///   - amount: how many.
     ///   - deadline: in nanoseconds of `Clock.now`. What is not given by then is taken.
     /// - Throws: `tryAgain` if too many answers are outstanding.
     public func askBack(

@@ -52,7 +52,9 @@ public enum ShellParser {
     case sign(String)
   }
 
-  /// - Parameter value: of a variable; nil for none, which is an empty text.
+  /// - Parameters:
+  ///   - line: what was typed.
+  ///   - value: of a variable; nil for none, which is an empty text.
   public static func parse(
     _ line: String, value: (String) -> String?
   ) throws(ShellSyntaxError) -> [ShellJob] {

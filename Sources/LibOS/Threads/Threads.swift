@@ -19,7 +19,9 @@
     nonisolated(unsafe) public private(set) static var statistics = (preemptions: 0, switches: 0, nonsense: 0)
 
     /// Begins: whoever calls is the first thread.
-    /// - Parameter quantum: nanoseconds of a turn.
+    /// - Parameters:
+    ///   - policy: chooses who runs next.
+    ///   - quantum: nanoseconds of a turn.
     /// - Throws: see `event_bind` in docs/exocalls.md.
     public static func begin(policy: SchedulingPolicy = RoundRobin(), quantum: UInt64 = 2_000_000)
       throws(ExocallError)

@@ -35,7 +35,9 @@
 
     /// Calls, and returns with the answer in `message`. The other environment runs on this one's time. While it serves
     /// somebody else, this one gives way.
-    /// - Parameter deadline: nanoseconds of `Clock.now` at which to give up; nil for never.
+    /// - Parameters:
+    ///   - message: the words that go there, and those that come back.
+    ///   - deadline: nanoseconds of `Clock.now` at which to give up; nil for never.
     /// - Throws: `noEntry` if there is nobody at the other end, or he is stopped or on another processor; `closedPipe` if the
     ///   other ended meanwhile; `timedOut`; what the handler answered.
     @inline(__always)

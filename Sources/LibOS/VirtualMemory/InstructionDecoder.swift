@@ -5,6 +5,7 @@ public enum InstructionDecoder {
   /// - Parameters:
   ///   - bytes: the instruction. Nothing past its end is read.
   ///   - count: how many bytes may be read.
+  ///   - registers: as they were when it faulted.
   public static func decode(
     _ bytes: UnsafeRawPointer, count: Int, _ registers: MachineRegisters
   ) -> InstructionDecoding {

@@ -13,7 +13,9 @@ public enum PageCodec {
   private static func place(_ word: UInt32) -> Int { Int((word >> 10 &* 0x9e37_79b1) >> 28) }
 
   /// Writes a page in short form and says how long that is; nil if it is no shorter.
-  /// - Parameter out: `limit` bytes.
+  /// - Parameters:
+  ///   - page: 4,096 bytes.
+  ///   - out: `limit` bytes.
   public static func compress(_ page: UnsafeRawPointer, into out: UnsafeMutableRawPointer) -> Int? {
     var dictionary = InlineArray<16, UInt32>(repeating: 0)
     var length = tagBytes

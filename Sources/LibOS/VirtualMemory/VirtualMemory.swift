@@ -22,6 +22,8 @@ public final class VirtualMemory<Machine: PageMachine> {
   /// Makes a region whose pages are zero and get memory when they are touched.
   /// - Parameters:
   ///   - start: of its first page; anywhere if left out.
+  ///   - pages: its length.
+  ///   - options: how it is backed and grows.
   ///   - store: where pages go that `frameLimit` leaves no frame to.
   /// - Throws: `noRoom`, `unsupported` for a limit without a store or of none.
   public func makeRegion(

@@ -163,6 +163,7 @@ private let descriptions = [
   "appel2_inverted": "the same with protect exocall for 100 first and one for each; per page",
   "prot1": "protect exocall",
   "prot100": "one protect exocall",
+  "prot100_remote": "one protect exocall, which the other processor serves",
   "unprot100": "one protect exocall",
   "trap": "direct gate to a handler of the application",
   "matmul150_int": "the same instructions as linux",
