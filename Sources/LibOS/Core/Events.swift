@@ -32,8 +32,11 @@
           set))
     }
 
-    /// A forked child has none bound.
-    static func forget() { handler = nil }
+    /// A forked child has none bound, and its timer was never set.
+    static func forget() {
+      handler = nil
+      timer = 0
+    }
 
     /// Leaves events to be polled.
     public static func unbind() throws(ExocallError) {
@@ -105,8 +108,6 @@
 
     /// When the timer was last set to go off; 0 if it was cleared.
     nonisolated(unsafe) private(set) static var timer: UInt64 = 0
-    /// This is another environment now, whose timer was never set.
-    static func forgetTimer() { timer = 0 }
 
     /// What an event interrupted, while its handler runs because of that; nil where a critical section's end calls it.
     nonisolated(unsafe) static var interrupted: UnsafeMutablePointer<ExceptionFrame>?

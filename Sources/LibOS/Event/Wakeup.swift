@@ -36,7 +36,6 @@
     static func forget() {
       isTaken = false
       alarm = (page: 0, isBound: false, isRefused: false)
-      Events.forgetTimer()
     }
 
     /// The application has bound a predicate of its own.
