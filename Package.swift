@@ -34,9 +34,31 @@ let guestLink: [LinkerSetting] = [
     ] + (instrumented ? ["-Xlinker", "--unresolved-symbols=ignore-all"] : []))
 ]
 
+// ExOS, the library operating system, as modules that an application links, changes or replaces one by one. Each is
+// there a second time for the host, through a link to the same folder, so that tests compile the files a guest runs;
+// what they import under a guest's name is the host's then.
+func exos(_ name: String, uses: [String] = []) -> [Target] {
+  let modules = ["LibOS"] + uses.map { "Exos\($0)" }
+  return [
+    .target(
+      name: "Exos\(name)",
+      dependencies: ["ExoABI", "GuestRuntime"] + modules.map { .init(stringLiteral: $0) },
+      path: "Sources/Exos/\(name)", swiftSettings: guestSwift),
+    .target(
+      name: "Exos\(name)Host", dependencies: ["ExoABI"] + modules.map { .init(stringLiteral: "\($0)Host") },
+      path: "Sources/ExosHost/\(name)",
+      swiftSettings: [.unsafeFlags(modules.flatMap { ["-module-alias", "\($0)=\($0)Host"] })]),
+  ]
+}
+let exosModules =
+  exos("Memory") + exos("Threads", uses: ["Memory"]) + exos("IPC") + exos("Process", uses: ["IPC"])
+  + exos("Fork", uses: ["Memory", "Process"]) + exos("Shell") + exos("Network")
+let exosNames = exosModules.map(\.name).filter { !$0.hasSuffix("Host") }
+
 func guest(_ name: String, _ path: String, with more: [Target.Dependency] = []) -> Target {
+  // Any image may be run as a process, by the shell for example: then its arguments and streams come from its maker.
   .executableTarget(
-    name: name, dependencies: ["LibOS", "GuestRuntime"] + more, path: "guests/\(path)",
+    name: name, dependencies: ["LibOS", "GuestRuntime", "ExosProcess"] + more, path: "guests/\(path)",
     swiftSettings: guestSwift)
 }
 // Image target and folder. Few images: each costs build time, so related guests share one and are chosen by name.
@@ -45,14 +67,26 @@ func guest(_ name: String, _ path: String, with more: [Target.Dependency] = []) 
 let chosenGuests = Context.environment["EXO_GUESTS"]?.split(separator: ",").map { "guests/\($0)" }
 let guests = [
   guest("GuestHello", "hello"), guest("GuestBasics", "basics"), guest("GuestFamily", "family"),
-  guest("GuestBench", "bench", with: ["BenchLoops", "BenchWork"]),
-  guest("GuestExos", "exos", with: ["ExosSupport", "LibOSConcurrency"]),
-  guest("GuestUnix", "unix"),
-  guest("GuestNetwork", "network"),
-  guest("GuestHostile", "hostile", with: ["HostileSupport"]),
+  guest(
+    "GuestBench", "bench",
+    with: ["BenchLoops", "BenchWork", "BenchProducts", "ExosMemory", "ExosThreads", "ExosIPC"]),
+  guest("GuestExos", "exos", with: ["ExosSupport", "ExosMemory", "ExosThreads", "ExosConcurrency"]),
+  guest("GuestUnix", "unix", with: ["ExosIPC", "ExosFork", "ExosShell"]),
+  guest("GuestNetwork", "network", with: ["ExosNetwork"]),
+  guest("GuestHostile", "hostile", with: ["HostileSupport", "ExosIPC", "ExosNetwork"]),
   .executableTarget(
     name: "GuestC", dependencies: ["LibOSC", "LibOSCHeader"], path: "guests/c", cSettings: guestC),
 ].filter { chosenGuests?.contains($0.path ?? "") ?? true }
+
+// Products of matrices in Swift, for guests and for Linux: one folder, compiled twice.
+let products: [Target] = [
+  .target(
+    name: "BenchProducts", path: "Benchmarks/Products",
+    swiftSettings: guestSwift + [.unsafeFlags(["-O"])]),
+  .target(
+    name: "BenchProductsHost", path: "Benchmarks/ProductsHost",
+    swiftSettings: [.unsafeFlags(["-wmo", "-O", "-Xcc", "-fno-omit-frame-pointer"])]),
+]
 
 // Measurement code is optimised in every build: a figure from a debug build would mean nothing.
 let measured: [CSetting] = [.define("_GNU_SOURCE"), .unsafeFlags(["-O2"])]
@@ -70,7 +104,7 @@ let package = Package(
     .library(name: "LibOS", targets: ["LibOS", "GuestRuntime"]),
     .library(name: "LibOSC", targets: ["LibOSC", "LibOSCHeader"]),
     .executable(name: "exorun", targets: ["exorun"]),
-  ],
+  ] + exosNames.map { .library(name: $0, targets: [$0]) },
   // Who writes a guest takes neither (`traits: []`): no other package is fetched then, and no built-in guest is built.
   // Who embeds Exo takes Host.
   traits: [
@@ -92,7 +126,8 @@ let package = Package(
     // Swift's tasks on the LibOS's threads; images that have no use for it are spared the concurrency library.
     .target(name: "ConcurrencySupport", dependencies: ["ExoABI"], cSettings: guestC),
     .target(
-      name: "LibOSConcurrency", dependencies: ["LibOS", "ConcurrencySupport"], swiftSettings: guestSwift,
+      name: "ExosConcurrency", dependencies: ["LibOS", "ExosThreads", "ConcurrencySupport"],
+      path: "Sources/Exos/Concurrency", swiftSettings: guestSwift,
       linkerSettings: [
         .unsafeFlags([
           "-Xlinker", "-l:../embedded/x86_64-unknown-linux-gnu/libswift_Concurrency.a",
@@ -101,12 +136,13 @@ let package = Package(
     // The LibOS for guests written in C: exo.h.
     .target(name: "LibOSCHeader", dependencies: ["ExoABI", "GuestRuntime"], cSettings: guestC),
     .target(
-      name: "LibOSC", dependencies: ["LibOS", "LibOSCHeader", "ExoABI"], swiftSettings: guestSwift),
+      name: "LibOSC", dependencies: ["LibOS", "ExosProcess", "LibOSCHeader", "ExoABI"],
+      swiftSettings: guestSwift),
     // What guests of the library operating system cannot say in Swift.
     .target(name: "ExosSupport", dependencies: ["ExoABI"], cSettings: guestC),
     // What the hostile guest cannot say in Swift.
     .target(name: "HostileSupport", dependencies: ["ExoABI"], cSettings: guestC),
-  ] + guests + [
+  ] + exosModules + products + guests + [
     .plugin(
       name: "StageGuests", capability: .buildTool(),
       dependencies: guests.map { .target(name: $0.name, condition: .when(traits: ["Tools"])) }),
@@ -128,7 +164,8 @@ let package = Package(
     .target(
       name: "BenchFloor", dependencies: ["BenchSupport"], path: "Benchmarks/Floor", cSettings: measured),
     .target(
-      name: "BenchLinux", dependencies: ["BenchSupport", "BenchWork"], path: "Benchmarks/Linux",
+      name: "BenchLinux", dependencies: ["BenchSupport", "BenchWork", "BenchProductsHost"],
+      path: "Benchmarks/Linux",
       cSettings: measured),
     // For both sides, compiled as guests are, so that both run the same instructions.
     .target(name: "BenchWork", path: "Benchmarks/Work", cSettings: guestC),
@@ -150,7 +187,7 @@ let package = Package(
       ], swiftSettings: hostSwift, linkerSettings: staticHost),
     // What docs/embedding.md explains.
     .executableTarget(name: "EmbeddingExample", dependencies: ["Exo"], path: "Examples/embedding"),
-    // The same LibOS sources for the host, through a link, so that tests compile the files a guest runs.
+    // The LibOS for the host, as ExOS above.
     .target(name: "LibOSHost", dependencies: ["ExoABI"]),
     // What tests share: requirements, running programs.
     .target(name: "TestSupport", path: "Tests/TestSupport"),
@@ -161,7 +198,10 @@ let package = Package(
       dependencies: [
         "JSONText", "BenchKit", "BenchFloor", "BenchLinux", "BenchSupport", "TestSupport", "exorun",
       ]),
-    .testTarget(name: "LibOSTests", dependencies: ["LibOSHost", "ExoABI", "TestSupport"]),
+    .testTarget(
+      name: "LibOSTests",
+      dependencies: ["LibOSHost", "ExoABI", "TestSupport"]
+        + exosModules.map(\.name).filter { $0.hasSuffix("Host") }.map { .init(stringLiteral: $0) }),
     .testTarget(
       name: "GuestTests",
       dependencies: ["Exo", "ExoGuests", "ExoSelftest", "ExoABI", "CKVM", "TestSupport", "TOML"]),

@@ -2,6 +2,7 @@
 // a time on two processors, between which Linux moves them as it likes. A job begins with fork, which copies this process's
 // tables: a percent or two of a job.
 #include "linux.h"
+#include "products.h"
 
 #include "bench_work.h"
 

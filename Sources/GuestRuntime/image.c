@@ -3,4 +3,7 @@
 
 extern const unsigned char __ehdr_start[] __attribute__((visibility("hidden")));
 
+__attribute__((weak)) void exo_process_begin(void) {}
+__attribute__((weak)) void exo_process_end(void) {}
+
 uint64_t exo_image_header(void) { return (uint64_t)(uintptr_t)__ehdr_start; }

@@ -1,7 +1,7 @@
 import Foundation
 import TestSupport
 
-@testable import LibOSHost
+@testable import ExosMemoryHost
 
 /// What objdump makes of instructions, as an independent reading of the same bytes.
 struct Disassembly {

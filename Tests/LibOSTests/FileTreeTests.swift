@@ -1,6 +1,6 @@
 import Testing
 
-@testable import LibOSHost
+@testable import ExosProcessHost
 
 @Suite struct FileTreeTests {
   private final class Memory {

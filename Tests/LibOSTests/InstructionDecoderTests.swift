@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import LibOSHost
+@testable import ExosMemoryHost
 
 /// The decoder against objdump, which reads the same bytes on its own: for the whole opcode space in every encoding, for
 /// every addressing mode as the assembler writes it, and for bytes at random. It may refuse; it may not misread.

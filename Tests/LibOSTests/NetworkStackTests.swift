@@ -1,6 +1,6 @@
 import Testing
 
-@testable import LibOSHost
+@testable import ExosNetworkHost
 
 /// Two hosts on a wire that the test moves frames over, and what a hostile wire may bring.
 @Suite struct NetworkStackTests {

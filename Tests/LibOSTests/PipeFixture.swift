@@ -1,7 +1,7 @@
 import Synchronization
 import Testing
 
-@testable import LibOSHost
+@testable import ExosIPCHost
 
 /// Memory for a pipe, as zeroed frames would be.
 final class PipeFixture: @unchecked Sendable {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import LibOSHost
+@testable import ExosIPCHost
 
 @Suite struct PipeTests {
   @Test func bytesComeOutInOrder() throws {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import LibOSHost
+@testable import ExosIPCHost
 
 @Suite struct PortFrameTests {
   /// A sender and a receiver on one pipe.

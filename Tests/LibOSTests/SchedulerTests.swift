@@ -1,5 +1,7 @@
 import Testing
 
+@testable import ExosMemoryHost
+@testable import ExosThreadsHost
 @testable import LibOSHost
 
 /// Who runs next, among threads and among environments.

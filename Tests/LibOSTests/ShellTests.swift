@@ -1,6 +1,7 @@
 import Testing
 
-@testable import LibOSHost
+@testable import ExosProcessHost
+@testable import ExosShellHost
 
 @Suite struct ShellParserTests {
   private func parse(_ line: String) throws -> [ShellJob] {

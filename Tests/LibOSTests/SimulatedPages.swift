@@ -1,5 +1,6 @@
 import ExoABI
 
+@testable import ExosMemoryHost
 @testable import LibOSHost
 
 /// A machine of frames and page-table entries, for virtual memory's logic to run on. It does what the exokernel and the

@@ -1,5 +1,6 @@
 import Testing
 
+@testable import ExosMemoryHost
 @testable import LibOSHost
 
 /// Virtual memory against a model that knows only what each word must be.

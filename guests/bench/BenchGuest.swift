@@ -1,4 +1,6 @@
 import BenchLoops
+import ExosIPC
+import ExosThreads
 import GuestRuntime
 import LibOS
 
@@ -33,7 +35,7 @@ import LibOS
     case "clock": timed(command) { bench_use(Clock.now) }
     case "matmul150_int": Products.integers(command, size: 150)
     case "matmul150_double": Products.doubles(command, size: 150)
-    case "matmul1024_double": Products.doubles(command, size: 1024)
+    case "matmul1024_double": Products.vectors(command, size: 1024)
     case "prot1": Protection.one(command)
     case "prot100", "prot100_remote": Protection.hundred(command, restoring: false)
     case "unprot100": Protection.hundred(command, restoring: true)

@@ -1,5 +1,6 @@
 import BenchLoops
 import ExoABI
+import ExosMemory
 import GuestRuntime
 import LibOS
 

@@ -1,3 +1,4 @@
+import ExosIPC
 import GuestRuntime
 import LibOS
 

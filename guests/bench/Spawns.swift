@@ -1,3 +1,4 @@
+import ExosProcess
 import GuestRuntime
 import LibOS
 

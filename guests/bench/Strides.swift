@@ -1,4 +1,5 @@
 import ExoABI
+import ExosThreads
 import GuestRuntime
 import LibOS
 

@@ -1,3 +1,5 @@
+import ExosMemory
+import ExosThreads
 import GuestRuntime
 import LibOS
 

@@ -1,3 +1,4 @@
+import ExosMemory
 import GuestRuntime
 import LibOS
 

@@ -1,3 +1,4 @@
+import ExosMemory
 import LibOS
 
 /// A generational copying collector of cells: new cells in a nursery, those that survive in the old generation. A collection

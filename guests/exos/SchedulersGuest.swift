@@ -1,3 +1,4 @@
+import ExosThreads
 import GuestRuntime
 import LibOS
 

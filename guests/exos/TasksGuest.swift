@@ -1,6 +1,7 @@
+import ExosConcurrency
+import ExosThreads
 import GuestRuntime
 import LibOS
-import LibOSConcurrency
 import _Concurrency
 
 private actor Account {

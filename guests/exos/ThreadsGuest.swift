@@ -1,4 +1,6 @@
+import ExosMemory
 import ExosSupport
+import ExosThreads
 import GuestRuntime
 import LibOS
 

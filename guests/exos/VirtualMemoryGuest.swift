@@ -1,3 +1,4 @@
+import ExosMemory
 import ExosSupport
 import GuestRuntime
 import LibOS

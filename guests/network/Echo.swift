@@ -1,3 +1,4 @@
+import ExosNetwork
 import LibOS
 
 /// `echo [PORT] [--count N] [--ash]`: sends every datagram back, and answers pings; until N have come, or for ever. With

@@ -1,3 +1,4 @@
+import ExosNetwork
 import LibOS
 
 /// Guests that speak to others by packets, told apart by the name they are started under.

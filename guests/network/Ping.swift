@@ -1,3 +1,4 @@
+import ExosNetwork
 import LibOS
 
 /// `ping HOST [--count N] [--size BYTES]`: echoes of a host by its address or name.

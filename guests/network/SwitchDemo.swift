@@ -1,4 +1,5 @@
 import ExoABI
+import ExosNetwork
 import LibOS
 
 /// What the exokernel promises about packets, between two rings of one environment: no device, no other environment.

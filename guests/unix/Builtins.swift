@@ -1,4 +1,5 @@
 import ExoABI
+import ExosProcess
 import GuestRuntime
 import LibOS
 

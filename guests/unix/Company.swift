@@ -1,4 +1,5 @@
 import ExoABI
+import ExosIPC
 import GuestRuntime
 import LibOS
 

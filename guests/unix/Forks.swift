@@ -1,3 +1,6 @@
+import ExosFork
+import ExosIPC
+import ExosProcess
 import GuestRuntime
 import LibOS
 

@@ -1,4 +1,6 @@
 import ExoABI
+import ExosFork
+import ExosProcess
 import GuestRuntime
 import LibOS
 

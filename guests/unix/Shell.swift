@@ -1,4 +1,6 @@
 import ExoABI
+import ExosProcess
+import ExosShell
 import GuestRuntime
 import LibOS
 

@@ -1,4 +1,7 @@
 import ExoABI
+import ExosIPC
+import ExosProcess
+import ExosShell
 import GuestRuntime
 import LibOS
 

@@ -9,6 +9,11 @@ void exo_guest_begin(const struct exo_start *_Nonnull start);
 uint64_t exo_guest_arguments(int32_t *_Nonnull count);
 _Noreturn void exo_guest_end(int status);
 
+// What a LibOS calls before main and before the end, when what was printed is written: a module that makes processes gives
+// these (ExosProcess); without one they do nothing.
+void exo_process_begin(void);
+void exo_process_end(void);
+
 // A LibOS gives these too: the C library's allocation and output entry points end in them.
 void *_Nullable exo_guest_allocate(size_t alignment, size_t size);
 void exo_guest_free(void *_Nonnull address);

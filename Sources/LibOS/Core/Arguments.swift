@@ -3,8 +3,11 @@
 
   /// The argument strings this environment was started with.
   public enum Arguments {
+    /// Those that another environment started this one with.
+    nonisolated(unsafe) package static var given: StringTable?
+
     public static var count: Int {
-      ProcessSelf.record?.argumentCount ?? Int(Startup.page.pointee.argument_count)
+      given?.count ?? Int(Startup.page.pointee.argument_count)
     }
 
     /// The bytes of one argument, ended by a NUL.
@@ -14,8 +17,7 @@
     }
 
     static var table: StringTable {
-      if let record = ProcessSelf.record { return record.arguments }
-      return StringTable(address: Startup.page.pointee.arguments, count: count)
+      given ?? StringTable(address: Startup.page.pointee.arguments, count: count)
     }
 
     /// The name this environment was started under.

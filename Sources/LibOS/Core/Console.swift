@@ -11,11 +11,11 @@
     public nonisolated(unsafe) private(set) static var lost: ExocallError?
 
     /// Where what is printed goes instead of the console; returns how many bytes it took.
-    nonisolated(unsafe) static var output: ((UnsafeRawBufferPointer) throws(ExocallError) -> Int)?
+    public nonisolated(unsafe) static var output: ((UnsafeRawBufferPointer) throws(ExocallError) -> Int)?
     /// Where what is said of errors goes, if not where the output goes.
-    nonisolated(unsafe) static var errors: ((UnsafeRawBufferPointer) throws(ExocallError) -> Int)?
+    public nonisolated(unsafe) static var errors: ((UnsafeRawBufferPointer) throws(ExocallError) -> Int)?
     /// Where input comes from instead; 0 at its end.
-    nonisolated(unsafe) static var input: ((UnsafeMutableRawBufferPointer) -> Int)?
+    public nonisolated(unsafe) static var input: ((UnsafeMutableRawBufferPointer) -> Int)?
 
     /// Writes out what is held. An error loses it, and is kept in `lost`.
     public static func flush() {

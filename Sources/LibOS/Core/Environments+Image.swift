@@ -1,28 +1,28 @@
 import ExoABI
 
 /// A part of an image as its program header describes it (ELF-64, PT_LOAD).
-struct OwnSegment: Equatable {
+package struct OwnSegment: Equatable {
   /// Of its first page.
-  var address: UInt64
-  var pages: UInt64
+  package var address: UInt64
+  package var pages: UInt64
   /// Bytes from `address` on that the image gives; what follows begins as zero.
-  var contentBytes: UInt64
-  var rights: Rights
+  package var contentBytes: UInt64
+  package var rights: Rights
 }
 
 /// The segments of an ELF-64 image whose header and program headers lie in memory.
-struct OwnSegments: Sequence, IteratorProtocol {
+package struct OwnSegments: Sequence, IteratorProtocol {
   private var following: UnsafeRawPointer
   private let stride: Int
   private var left: Int
 
-  init(header: UnsafeRawPointer) {
+  package init(header: UnsafeRawPointer) {
     following = header + Int(header.load(fromByteOffset: 32, as: UInt64.self))
     stride = Int(header.load(fromByteOffset: 54, as: UInt16.self))
     left = Int(header.load(fromByteOffset: 56, as: UInt16.self))
   }
 
-  mutating func next() -> OwnSegment? {
+  package mutating func next() -> OwnSegment? {
     while left > 0 {
       let header = following
       following += stride

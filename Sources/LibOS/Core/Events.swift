@@ -57,7 +57,7 @@
 
     /// Empties the ring, for one that is full takes no more events and then nothing wakes this environment. What is not
     /// dropped can be polled for as before; of more than `EventStore.capacity` such events the last are lost.
-    static func makeRoom(dropping isOfNoUse: (Event) -> Bool) {
+    public static func makeRoom(dropping isOfNoUse: (Event) -> Bool) {
       masked {
         while let event = takeFromRing() {
           if !isOfNoUse(event) { EventStore.add(event) }
@@ -67,7 +67,7 @@
 
     public static var hasPending: Bool { EventStore.count > 0 || ringHasPending }
     /// Whether some have come that nobody has looked at.
-    static var ringHasPending: Bool {
+    public static var ringHasPending: Bool {
       exo_load32(Startup.page.pointee.events) != control.pointee.events_consumed
     }
     static var isBound: Bool { handler != nil }
@@ -83,7 +83,7 @@
     }
 
     /// Handles what has come and lets handlers enter again.
-    static func unmask() {
+    public static func unmask() {
       dispatch()
       exo_store32(Startup.page.pointee.control, 0)
       // One that came in between has nobody to deliver it but the exokernel, at an exit.
@@ -110,7 +110,7 @@
     nonisolated(unsafe) private(set) static var timer: UInt64 = 0
 
     /// What an event interrupted, while its handler runs because of that; nil where a critical section's end calls it.
-    nonisolated(unsafe) static var interrupted: UnsafeMutablePointer<ExceptionFrame>?
+    public nonisolated(unsafe) internal(set) static var interrupted: UnsafeMutablePointer<ExceptionFrame>?
 
     static func dispatch(_ frame: UnsafeMutablePointer<ExceptionFrame>) {
       interrupted = frame
@@ -122,9 +122,10 @@
       while let event = poll() { handler?(event) }
     }
 
-    static var isMasked: Bool { control.pointee.mask != 0 }
+    /// Whether handlers are kept from entering.
+    public static var isMasked: Bool { control.pointee.mask != 0 }
     /// Keeps handlers from entering until `unmask`.
-    static func mask() { exo_store32(Startup.page.pointee.control, 1) }
+    public static func mask() { exo_store32(Startup.page.pointee.control, 1) }
 
     private static var control: UnsafeMutablePointer<exo_control> {
       UnsafeMutablePointer(bitPattern: UInt(Startup.page.pointee.control)).unsafelyUnwrapped

@@ -3,8 +3,8 @@
 
   /// The stacks that exceptions and events arrive on: the image's own, or in a child, whose image lies in its maker's
   /// frames, such as it takes for itself when the first is asked for.
-  enum ExceptionStacks {
-    nonisolated(unsafe) static var belongsToImage = true
+  package enum ExceptionStacks {
+    nonisolated(unsafe) package static var belongsToImage = true
     nonisolated(unsafe) private static var taken: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
 
     private static var pages: UInt64 { 4 }
@@ -28,7 +28,7 @@
       belongsToImage = false
       taken = (0, 0, 0, 0)
     }
-    static func isTaken(_ address: UInt64) -> Bool { address >= base && address < base + 4 << 16 }
+    package static func isTaken(_ address: UInt64) -> Bool { address >= base && address < base + 4 << 16 }
 
     private static func take(_ top: inout UInt64, _ index: Int) -> UInt64 {
       if top != 0 { return top }
@@ -45,7 +45,7 @@
     }
 
     /// Whether a stack pointer lies in one of them: code there must not be left for another thread's.
-    static func contain(_ pointer: UInt64) -> Bool {
+    package static func contain(_ pointer: UInt64) -> Bool {
       for index: UInt32 in 0..<4 {
         let top = exo_exception_stack_top(index)
         if pointer <= top, top - pointer <= UInt64(EXO_EXCEPTION_STACK_SIZE) { return true }

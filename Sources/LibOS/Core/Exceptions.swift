@@ -48,23 +48,13 @@
       }
     }
 
-    /// Has page faults come with their address, whoever handles them: for pages that are copied when they are written to.
-    static func bindCopyOnWrite() throws(ExocallError) {
+    /// Has page faults come with their address, whoever handles them: for what `PageSharing` is for.
+    package static func bindForSharing() throws(ExocallError) {
       try bindRaw(.pageFault, exo_exception_entry(14), withAddress: true)
       tellsAddress = true
     }
     /// Whether the gate of page faults tells the address.
-    nonisolated(unsafe) private static var tellsAddress = true
-
-    /// Pages that are shared with a parent or a child. No closure is touched on the way, for what it holds may be such a page.
-    private static func isCopied(_ frame: UnsafeMutablePointer<ExceptionFrame>) -> Bool {
-      guard frame.pointee.error_code & 2 != 0 else { return false }
-      if tellsAddress { return CopyOnWrite.resolve(frame.pointee.address) }
-      guard let address = PageFaults.workOut(frame.pointee, isWrite: true, isFetch: false) else {
-        return false
-      }
-      return CopyOnWrite.resolve(address)
-    }
+    package private(set) nonisolated(unsafe) static var tellsAddress = true
 
     /// Has a vector enter code of one's own directly. RSP then points to what the processor pushed: the error
     /// code if the vector has one, then RIP, CS, RFLAGS, RSP and SS; `iretq` goes back.
@@ -97,8 +87,8 @@
     static func dispatch(_ frame: UnsafeMutablePointer<ExceptionFrame>) {
       let number = frame.pointee.vector
       if number == UInt64(EXO_EVENT_VECTOR) { return Events.dispatch(frame) }
-      if number == 14, CopyOnWrite.spanCount > 0 {
-        if isCopied(frame) { return }
+      if number == 14, let sharing = PageSharing.current {
+        if sharing.resolve(frame) { return }
         if handlers == nil {
           // Nobody's: tried again without a gate, it ends the environment with a report.
           try? Exocall.exceptionUnbind(14)

@@ -3,9 +3,9 @@
 
   /// The exocalls as typed functions. Each makes its call through the ring and waits for the answer.
   public enum Exocall {
-    /// Makes a call and turns a negative result into an error.
+    /// Makes a call and turns a negative result into an error: what a module is built on that binds to the exokernel by itself.
     @inline(__always)
-    static func make(_ request: RingRequest) throws(ExocallError) -> RingAnswer {
+    public static func make(_ request: RingRequest) throws(ExocallError) -> RingAnswer {
       guard let answer = call(request) else { throw .tryAgain }
       if answer.result < 0 { throw ExocallError(number: Int32(truncatingIfNeeded: -answer.result)) }
       return answer
@@ -42,7 +42,7 @@
     /// - Returns: how many were read, 0 at the end of the input.
     /// - Throws: `busy` if another read is pending, `inputOutput`, `badAddress`.
     public static func consoleRead(_ bytes: UnsafeMutableRawBufferPointer) throws(ExocallError) -> Int {
-      CopyOnWrite.prepare(bytes)
+      PageSharing.current?.prepare(UInt64(UInt(bitPattern: bytes.baseAddress)), UInt64(bytes.count))
       return try console(EXO_CALL_console_read, bytes.baseAddress, bytes.count)
     }
 

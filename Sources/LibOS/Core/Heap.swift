@@ -49,8 +49,8 @@
     mutating func unmap(_ address: UInt, _ extent: HeapExtent) {
       // Neither is refused for what this heap mapped itself; if it were, the frames stay held, no worse.
       try? Exocall.unmap(UInt64(address), pages: extent.pages)
-      if CopyOnWrite.spanCount > 0,
-        CopyOnWrite.keeps(UInt64(address), pages: extent.pages, extent.capability)
+      if let sharing = PageSharing.current,
+        sharing.keeps(UInt64(address), extent.pages, extent.capability)
       {
         return
       }

@@ -29,7 +29,7 @@
     }
 
     /// The entry at an address, and how many bytes it or the lack of a table speaks for.
-    static func nextEntry(_ address: UInt64) -> (entry: PageTableEntry?, step: UInt64) {
+    public static func nextEntry(_ address: UInt64) -> (entry: PageTableEntry?, step: UInt64) {
       var level: UInt64 = 3
       while level > 0 {
         let entry = word(PageTableWindow.slot(of: address, level: level))

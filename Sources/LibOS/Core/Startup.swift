@@ -10,6 +10,18 @@
     public static var page: UnsafePointer<exo_start> {
       UnsafePointer(bitPattern: address).unsafelyUnwrapped
     }
+
+    /// What an environment does first that has its memory from another, by `fork`: it has rings, stacks and events of its own.
+    /// Nothing but the image's data and the stack is written to.
+    package static func beginForked(_ start: UnsafePointer<exo_start>) {
+      address = UInt(bitPattern: start)
+      machineRing = RingClient(bell: MachineDoorbell())
+      attachRing(start)
+      Events.forget()
+      ExceptionStacks.forget()
+      Wakeup.forget()
+      Gate.forget()
+    }
   }
 
   @c(exo_guest_begin)
@@ -19,7 +31,7 @@
     Startup.address = UInt(bitPattern: start)
     attachRing(start)
     Heap.chunks.attach(region: Heap.region, book: exo_heap_book())
-    ProcessSelf.attach()
+    exo_process_begin()
   }
 
   /// For `main` of a program in C: the address of the argument strings' addresses.
@@ -36,7 +48,7 @@
   /// success is a failure, 1, if something printed could not be written.
   public func exit(_ status: Int32) -> Never {
     Console.flush()
-    ProcessSelf.close()
+    exo_process_end()
     Exocall.exit(status == 0 && Console.lost != nil ? 1 : status)
   }
 #endif

@@ -1,15 +1,20 @@
 /// An array of addresses of NUL-ended strings, as the start page refers to them.
-struct StringTable {
-  let address: UInt64
-  let count: Int
+package struct StringTable {
+  package let address: UInt64
+  package let count: Int
 
-  subscript(index: Int) -> UnsafePointer<CChar> {
+  package init(address: UInt64, count: Int) {
+    self.address = address
+    self.count = count
+  }
+
+  package subscript(index: Int) -> UnsafePointer<CChar> {
     let table = UnsafePointer<UInt64>(bitPattern: UInt(address)).unsafelyUnwrapped
     return UnsafePointer(bitPattern: UInt(table[index])).unsafelyUnwrapped
   }
 
   /// The value of the first string of the form `name=value`. Names are compared as bytes.
-  func value(of name: String) -> String? {
+  package func value(of name: String) -> String? {
     for index in 0..<count {
       var rest = self[index]
       var matches = true

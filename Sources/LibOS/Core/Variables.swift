@@ -3,8 +3,11 @@
 
   /// The variables this environment was started with.
   public enum Variables {
+    /// Those that another environment started this one with.
+    nonisolated(unsafe) package static var given: StringTable?
+
     private static var table: StringTable {
-      if let record = ProcessSelf.record { return record.variables }
+      if let given { return given }
       let page = Startup.page.pointee
       return StringTable(address: page.environment_variables, count: Int(page.environment_count))
     }

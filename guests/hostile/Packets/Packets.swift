@@ -1,4 +1,5 @@
 import ExoABI
+import ExosNetwork
 import HostileSupport
 import LibOS
 
