@@ -109,7 +109,12 @@ public struct FileTree: Sendable {
 
   // MARK: - Content
 
-  public func size(_ node: Node) throws(FileError) -> Int { Int(try checked(node, 12)) }
+  /// In bytes. One that no tree has room for is another environment's nonsense: `corrupt`.
+  public func size(_ node: Node) throws(FileError) -> Int {
+    let size = Int(try checked(node, 12))
+    guard size <= blocks << 12 else { throw .corrupt }
+    return size
+  }
   public func isDirectory(_ node: Node) throws(FileError) -> Bool { try kind(node) == .directory }
 
   public func truncate(_ node: Node) throws(FileError) {
