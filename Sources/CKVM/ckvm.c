@@ -321,11 +321,13 @@ static _Thread_local int lane;
 void ckvm_set_lane(int number) { lane = number; }
 int ckvm_lane(void) { return lane; }
 
-uint64_t ckvm_monotonic(void) {
+static uint64_t clock_nanoseconds(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+uint64_t ckvm_monotonic(void) { return clock_nanoseconds(CLOCK_MONOTONIC); }
+uint64_t ckvm_realtime(void) { return clock_nanoseconds(CLOCK_REALTIME); }
 
 static int unix_address(struct sockaddr_un *address, const char *path) {
   size_t length = strlen(path);

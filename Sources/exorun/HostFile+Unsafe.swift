@@ -68,8 +68,10 @@ struct HostFile: ~Copyable {
     return bytes
   }
 
-  func write(_ text: String) throws(HostFileError) {
-    let code = StandardStreams.write(text, to: descriptor)
+  func write(_ text: String) throws(HostFileError) { try write(Array(text.utf8)) }
+
+  func write(_ bytes: [UInt8]) throws(HostFileError) {
+    let code = StandardStreams.write(bytes, to: descriptor)
     guard code == 0 else { throw .refused(errno: code) }
   }
 

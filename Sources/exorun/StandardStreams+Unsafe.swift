@@ -12,8 +12,11 @@ enum StandardStreams {
   }
 
   /// Writes all of a text to standard output, or ends the program: what was asked for did not arrive.
-  static func write(_ text: String) {
-    let code = write(text, to: STDOUT_FILENO)
+  static func write(_ text: String) { write(Array(text.utf8)) }
+
+  /// The same for bytes.
+  static func write(_ bytes: [UInt8]) {
+    let code = write(bytes, to: STDOUT_FILENO)
     guard code != 0 else { return }
     complain("standard output: \(errorText(code))")
     exit(ExitStatus.usage.code)

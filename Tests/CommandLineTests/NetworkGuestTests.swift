@@ -55,6 +55,46 @@ extension ExorunTests {
       #expect(guest.finish().status == .exited(130) || guest.finish().status == .exited(143))
     }
 
+    /// What `trace --pcap` writes is read by tcpdump, and has the packets that went each way.
+    @Test(
+      .requires(.kvm), .requires(.root), .namespaces, .nc,
+      .requires(.program("tcpdump", package: "tcpdump")))
+    func aCaptureIsReadByTcpdump() throws {
+      let space = try NetworkNamespace()
+      try space.addTap("tap0")
+      let scratch = Scratch()
+      defer { _ = try? Command("/bin/rm", ["-rf", scratch.path + "/exo"]).run() }
+      var command = space.exorun(
+        "launch", "--net", "tap:tap0", "--env", "EXO_IP=10.77.0.2/24", "echo", "7")
+      command.variables["XDG_RUNTIME_DIR"] = scratch.path
+      let guest = try command.start()
+      try #require(guest.waitForOutput("ready at port 7"), "\(guest.finish())")
+      for _ in 0..<500 where (try? Command("/bin/ls", [scratch.path + "/exo"]).run().output)?.isEmpty ?? true
+      {
+        usleep(10_000)
+      }
+      let file = scratch.file("packets.pcapng")
+      var trace = Command.exorun(["trace", "--pcap", file])
+      trace.variables["XDG_RUNTIME_DIR"] = scratch.path
+      let capture = try trace.start()
+      // The file begins when the machine has answered.
+      for _ in 0..<500 where (try? Command("/usr/bin/test", ["-s", file]).run().status) != .exited(0) {
+        usleep(10_000)
+      }
+      try expectEcho("captured\n", from: "10.77.0.2", "7", in: space)
+      usleep(100_000)
+      capture.signal(SIGINT)
+      #expect(capture.finish().status == .exited(130))
+      guest.signal(SIGTERM)
+      _ = guest.finish()
+      let read = try Command("/usr/bin/tcpdump", ["-n", "-r", file, "udp port 7"]).run()
+      #expect(read.status == .exited(0), "\(read)")
+      #expect(read.output.contains("> 10.77.0.2.7: UDP, length 9"), "\(read)")
+      #expect(read.output.contains("IP 10.77.0.2.7 >"), "\(read)")
+      let bytes = try Command("/usr/bin/grep", ["-a", "-c", "to echo (1): delivered", file]).run()
+      #expect(bytes.status == .exited(0), "no packet says who got it")
+    }
+
     @Test(.requires(.kvm), .requires(.root), .namespaces, arguments: ["tap:tap0", "veth:veth1"])
     func theGuestReachesLinux(_ network: String) throws {
       let space = try NetworkNamespace()

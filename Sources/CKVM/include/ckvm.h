@@ -133,6 +133,8 @@ int ckvm_host_features(void);
 
 // --- time
 uint64_t ckvm_monotonic(void);
+/// Nanoseconds since 1970.
+uint64_t ckvm_realtime(void);
 static inline uint64_t ckvm_tsc(void) { return __builtin_ia32_rdtsc(); }
 static inline void ckvm_pause(void) { __builtin_ia32_pause(); }
 /// Brings a cache line here to be written. Reads nothing and never faults.

@@ -1,3 +1,4 @@
+import CKVM
 import ExoABI
 import JSONText
 
@@ -37,19 +38,39 @@ enum ControlAnswers {
     ])
   }
 
+  /// The first line of a capture: when the machine was made, in microseconds since 1970, and who is there.
+  static func captureBegins(_ machine: Machine, _ snapshot: MachineSnapshot) -> [UInt8] {
+    let age = snapshot.time &- machine.birth
+    return line([
+      ("exo", number(ControlRequest.version)), ("t", number(age)),
+      ("born", number((ckvm_realtime() &- (ckvm_monotonic() &- machine.birth)) / 1000)),
+      ("environments", names(snapshot)),
+    ])
+  }
+  static func packet(_ packet: CapturedPacket, since birth: UInt64) -> [UInt8] {
+    var text = "{\"t\":\(packet.time &- birth),\"fate\":\"\(packet.fate)\""
+    if let from = packet.from { text += ",\"from\":\(from.number)" }
+    if let to = packet.to { text += ",\"to\":\(to.number)" }
+    text += ",\"length\":\(packet.length),\"bytes\":\""
+    var line = Array(text.utf8)
+    let digits = Array("0123456789abcdef".utf8)
+    for byte in packet.bytes { line += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+    return line + Array("\"}\n".utf8)
+  }
+  private static func names(_ snapshot: MachineSnapshot) -> JSON {
+    .array(
+      snapshot.environments.map {
+        object([("environment", number(UInt64($0.id.number))), ("name", .string($0.name))])
+      })
+  }
+
   /// The first line of a trace: what its numbers mean, and who has which processor as it begins.
   static func traceBegins(_ machine: Machine, _ snapshot: MachineSnapshot) -> [UInt8] {
     let holders = snapshot.environments.filter { $0.state == .running }
     return line([
       ("exo", number(ControlRequest.version)), ("t", number(snapshot.time &- machine.birth)),
       ("lanes", .array(machine.traceLanes.map { .string($0) })),
-      (
-        "environments",
-        .array(
-          snapshot.environments.map {
-            object([("environment", number(UInt64($0.id.number))), ("name", .string($0.name))])
-          })
-      ),
+      ("environments", names(snapshot)),
       (
         "running",
         .array(

@@ -22,11 +22,17 @@ final class ControlClient {
   /// Those whose end it waits to be told of.
   private var dying: [Environment] = []
   private var tracing: Tracing?
+  private var capturing: Capturing?
   /// Makes the server look again.
   private let notify: @Sendable () -> Void
 
   private struct Tracing {
     let reader: TraceReader
+    let environments: Set<EnvironmentID>?
+    var lostTold: UInt64 = 0
+  }
+  private struct Capturing {
+    let reader: PacketReader
     let environments: Set<EnvironmentID>?
     var lostTold: UInt64 = 0
   }
@@ -50,10 +56,10 @@ final class ControlClient {
   }
   /// When to look again at the latest, in monotonic nanoseconds.
   var wakeTime: UInt64 {
-    if tracing != nil { return 0 }
+    if isTracing { return 0 }
     return quietUntil > 0 && (nextLine != nil || hasMore) ? quietUntil : .max
   }
-  var isTracing: Bool { tracing != nil }
+  var isTracing: Bool { tracing != nil || capturing != nil }
 
   /// Says why it is not served, and leaves.
   func turnAway(_ refusal: ControlRefusal) {
@@ -75,16 +81,16 @@ final class ControlClient {
     // Gone altogether, and not only done with asking.
     if ready & Int16(POLLHUP | POLLERR) != 0, !hasMore, nextLine == nil { isGone = true }
     // Whoever has closed its side and has nothing to come is done.
-    if !hasMore, nextLine == nil, dying.isEmpty, tracing == nil { isLeaving = true }
+    if !hasMore, nextLine == nil, dying.isEmpty, !isTracing { isLeaving = true }
     if isLeaving, backlog == 0 { isGone = true }
   }
 
   /// The machine has ended: what is left is said. True when it has been sent.
   func end(at time: UInt64) {
     tellOfEnds()
-    if tracing != nil {
+    if isTracing {
       pump()
-      tracing = nil
+      (tracing, capturing) = (nil, nil)
       output += ControlAnswers.traceEnds(at: time)
     }
     isLeaving = true
@@ -144,6 +150,9 @@ final class ControlClient {
       // First the records, then the state: what happens between is told twice rather than not at all.
       tracing = Tracing(reader: machine.trace(categories), environments: environments)
       output += ControlAnswers.traceBegins(machine, machine.snapshot())
+    case .capture(let bytes, let environments):
+      capturing = Capturing(reader: machine.capturePackets(bytes: bytes), environments: environments)
+      output += ControlAnswers.captureBegins(machine, machine.snapshot())
     }
   }
 
@@ -157,8 +166,27 @@ final class ControlClient {
     }
   }
 
-  /// Moves trace records to the output, as long as there is room.
+  /// Moves trace records and packets to the output, as long as there is room.
   private func pump() {
+    pumpRecords()
+    pumpPackets()
+  }
+
+  private func pumpPackets() {
+    guard var capturing, !isBusy else { return }
+    for packet in capturing.reader.read() {
+      if let wanted = capturing.environments, !packet.concerns(wanted) { continue }
+      output += ControlAnswers.packet(packet, since: machine.birth)
+    }
+    let lost = capturing.reader.lost
+    if lost > capturing.lostTold {
+      output += ControlAnswers.traceLost(lost - capturing.lostTold)
+      capturing.lostTold = lost
+    }
+    self.capturing = capturing
+  }
+
+  private func pumpRecords() {
     guard var tracing, !isBusy else { return }
     for record in tracing.reader.read().sorted(by: { $0.time < $1.time }) {
       if let wanted = tracing.environments, !wanted.contains(record.environment) { continue }

@@ -5,6 +5,8 @@ enum ControlRequest: Hashable, Sendable {
   case snapshot
   case kill(EnvironmentID)
   case trace(Set<TraceEvent.Category>, of: Set<EnvironmentID>?)
+  /// Packets, so many bytes of each.
+  case capture(bytes: Int, of: Set<EnvironmentID>?)
 
   /// The version of the protocol, in every request and first answer.
   static let version: UInt64 = 1
@@ -84,15 +86,25 @@ extension ControlRequest {
           categories.insert(category)
         }
       }
-      var environments: Set<EnvironmentID>?
-      if let numbers = json["environments"] {
-        guard let numbers = numbers.array, !numbers.isEmpty else { throw .badArgument("environments") }
-        environments = []
-        for number in numbers { environments?.insert(try Self.environment(number, "environments")) }
+      self = .trace(categories, of: try Self.environments(json))
+    case "capture":
+      var bytes = 65_535
+      if let wanted = json["bytes"] {
+        guard let count = wanted.count, count <= 65_535 else { throw .badArgument("bytes") }
+        bytes = Int(count)
       }
-      self = .trace(categories, of: environments)
+      self = .capture(bytes: bytes, of: try Self.environments(json))
     default: throw .unknownRequest(word)
     }
+  }
+
+  /// Those that a request is restricted to; nil if it is not.
+  private static func environments(_ json: JSON) throws(ControlRefusal) -> Set<EnvironmentID>? {
+    guard let numbers = json["environments"] else { return nil }
+    guard let numbers = numbers.array, !numbers.isEmpty else { throw .badArgument("environments") }
+    var environments: Set<EnvironmentID> = []
+    for number in numbers { environments.insert(try Self.environment(number, "environments")) }
+    return environments
   }
 
   private static func environment(_ json: JSON?, _ name: String) throws(ControlRefusal) -> EnvironmentID {

@@ -9,10 +9,13 @@ import Synchronization
 final class Network: Sendable {
   private let memory: PhysicalMemory
   private let state: Mutex<NetworkState>
+  let capture: PacketCapture
 
   init(memory: PhysicalMemory) {
     self.memory = memory
-    state = Mutex(NetworkState())
+    let capture = PacketCapture()
+    self.capture = capture
+    state = Mutex(NetworkState(capture: capture))
   }
 
   func withState<R, E: Error>(_ body: (inout NetworkState) throws(E) -> R) throws(E) -> R {
@@ -55,7 +58,12 @@ final class Network: Sendable {
     var outgoing = PacketBatch()
     let (told, device) = withState { state in
       var told: [(environment: EnvironmentID, ring: Int)] = []
-      for index in 0..<batch.count { _ = state.route(batch.packet(index), from: nil, in: memory, &told) }
+      for index in 0..<batch.count {
+        let packet = batch.packet(index)
+        if state.route(packet, from: nil, in: memory, &told) == .unclaimed {
+          capture.take(packet, from: nil, to: nil, .unclaimed)
+        }
+      }
       state.answer(in: memory, &told, &outgoing)
       return (told, state.device)
     }
@@ -75,6 +83,7 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   /// Compiles from the first claim on: a machine that has no use for the network is spared the memory for code.
   private var classifier = PacketClassifier(compiling: false)
   private var isCompiling = false
+  private let capture: PacketCapture
   private var rings: [PacketRing?] = []
   /// What each filter in the classifier belongs to.
   private var bound: [FilterID: (authority: UInt32, slot: Int, handler: PacketHandler?)] = [:]
@@ -88,6 +97,8 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
 
   /// Most that is claimed at a time, by all environments.
   static let claimLimit = 16_384
+
+  init(capture: PacketCapture = PacketCapture()) { self.capture = capture }
 
   // --- rings
 
@@ -176,13 +187,15 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
         let packet = scratch[...]
         let route = route(packet, from: slot, in: memory, &sent.told)
         // Many are meant by a group address, and only one of them can be in the machine.
-        if device != nil, route == .unclaimed || packet[0] & 1 != 0 {
+        if takesOut(packet, route) {
           outgoing.append(packet)
         } else if route != .delivered {
           status = EXO_PACKET_DROPPED
           sent.dropped += 1
         }
+        noteUnrouted(packet, from: slot, route)
       } else {
+        capture.take(scratch[...], from: rings[slot]?.owner, to: nil, .refused)
         sent.refused += 1
       }
       rings[slot]?.complete(status, in: memory)
@@ -200,9 +213,19 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
     guard !replies.isEmpty else { return }
     for (slot, packet) in replies where rings[slot]?.allows(packet.span) ?? false {
       let route = route(packet[...], from: slot, isReply: true, in: memory, &told)
-      if device != nil, route == .unclaimed || packet[0] & 1 != 0 { outgoing.append(packet[...]) }
+      if takesOut(packet[...], route) { outgoing.append(packet[...]) }
+      noteUnrouted(packet[...], from: slot, route)
     }
     replies.removeAll(keepingCapacity: true)
+  }
+
+  /// Whether the device is to have a packet of an environment's.
+  private func takesOut(_ packet: ArraySlice<UInt8>, _ route: Route) -> Bool {
+    device != nil && (route == .unclaimed || packet[packet.startIndex] & 1 != 0)
+  }
+  private func noteUnrouted(_ packet: ArraySlice<UInt8>, from slot: Int, _ route: Route) {
+    guard route == .unclaimed || takesOut(packet, route) else { return }
+    capture.take(packet, from: rings[slot]?.owner, to: nil, takesOut(packet, route) ? .device : .unclaimed)
   }
 
   enum Route { case delivered, full, unclaimed }
@@ -219,13 +242,26 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
       let outcome = handler.run(on: packet.span) { reply in
         if reply.count >= PacketRing.leastLength { replies.append((slot, Array(reply))) }
       }
-      guard outcome.delivers else { return .delivered }
+      guard outcome.delivers else {
+        note(packet, from: source, to: slot, .handled)
+        return .delivered
+      }
     }
-    guard rings[slot]?.deliver(packet, of: authority, in: memory) ?? false else { return .full }
+    guard rings[slot]?.deliver(packet, of: authority, in: memory) ?? false else {
+      note(packet, from: source, to: slot, .full)
+      return .full
+    }
+    note(packet, from: source, to: slot, .delivered)
     if rings[slot]?.takeWish(in: memory) ?? false, let ring = rings[slot] {
       told.append((ring.owner, ring.number))
     }
     return .delivered
+  }
+
+  private func note(
+    _ packet: ArraySlice<UInt8>, from source: Int?, to slot: Int, _ fate: CapturedPacket.Fate
+  ) {
+    capture.take(packet, from: source.flatMap { rings[$0]?.owner }, to: rings[slot]?.owner, fate)
   }
 
   // --- what tests look at

@@ -4,7 +4,7 @@ import JSONText
 /// The Trace Event Format of Chrome's tracing, which Perfetto opens too ("Trace Event Format", Google, 2016, JSON object form):
 /// a track for each thread of the machine. Slices are begin and end events, always in pairs: one whose other end was not
 /// recorded gets one at the trace's edge. Stays and calls are complete events within them, all else instants.
-struct PerfettoTrace: TraceWriter {
+struct PerfettoTrace: TraceTextWriter {
   private let machine: String
   private var names = TraceNames()
   private var isFirst = true
@@ -19,7 +19,7 @@ struct PerfettoTrace: TraceWriter {
 
   init(machine: String) { self.machine = machine }
 
-  mutating func begin(_ header: JSON) -> String {
+  mutating func beginning(_ header: JSON) -> String {
     names.begin(header)
     began = header.count("t")
     latest = began
@@ -30,7 +30,7 @@ struct PerfettoTrace: TraceWriter {
     return text
   }
 
-  mutating func add(_ line: ArraySlice<UInt8>) throws(Failure) -> String {
+  mutating func text(of line: ArraySlice<UInt8>) throws(Failure) -> String {
     let record = try ControlConnection.parse(line, from: machine)
     if record["lost"] != nil {
       return event("i", "\(record.count("lost")) records lost", 0, latest, [("s", .string("g"))])
@@ -81,7 +81,7 @@ struct PerfettoTrace: TraceWriter {
     return event("E", nil, lane, time, more)
   }
 
-  mutating func end() -> String {
+  mutating func ending() -> String {
     guard !isFirst else { return "" }
     var text = ""
     for (lane, holder) in atFirst.sorted(by: { $0.key < $1.key }) where !seen.contains(lane) {

@@ -28,6 +28,10 @@ struct TraceEvents: ParsableCommand {
                       for each thread of the machine, with slices, the stays and
                       calls in them, and everything else as instants
 
+      With --pcap, packets are recorded instead: those that environments send and those that come from the \
+      device, as a pcapng file for tcpdump and Wireshark, with a comment on each that says who sent it, who got it \
+      and what became of it.
+
       Without --format, a FILE.json is of perfetto's form, a FILE.jsonl of json's, anything else is text. \
       A machine that nobody traces spends one untaken branch at each place that could be recorded. Each \
       thread keeps its newest 16,384 records: where more come than can be taken away, the oldest are lost, \
@@ -37,6 +41,7 @@ struct TraceEvents: ParsableCommand {
         exorun trace --event slice --event fault
         exorun trace --for 2s --output run.json      for Perfetto
         exorun trace --environment cat --format json | jq .call
+        exorun trace --pcap - | tcpdump -r - -n
 
       EXIT STATUS
         0 when --for is over or the machine has ended; 125 if there is no such
@@ -65,6 +70,10 @@ struct TraceEvents: ParsableCommand {
   var output: String?
 
   @Option(
+    help: ArgumentHelp("Record packets, to a pcapng file; - is standard output.", valueName: "file"))
+  var pcap: String?
+
+  @Option(
     name: .customLong("for"), help: ArgumentHelp("End after this long.", valueName: "duration"),
     transform: parseDuration)
   var limit: Duration?
@@ -74,12 +83,15 @@ struct TraceEvents: ParsableCommand {
       let known = TraceEvent.Category.allCases.map(\.name).joined(separator: ", ")
       throw ValidationError("`\(event)` is no kind of event: \(known)")
     }
+    if pcap != nil, !events.isEmpty || format != nil || output != nil {
+      throw ValidationError("--pcap records packets only: --event, --format and --output say nothing of them")
+    }
   }
 
   func run() throws {
     let connection = try choice.connect()
     let end = try WatchEnd()
-    var request: [(name: String, value: JSON)] = [("do", .string("trace"))]
+    var request: [(name: String, value: JSON)] = [("do", .string(pcap == nil ? "trace" : "capture"))]
     if !events.isEmpty { request.append(("events", .strings(events))) }
     if !environments.isEmpty {
       let machine = try ObservedMachine(from: connection)
@@ -87,8 +99,11 @@ struct TraceEvents: ParsableCommand {
       for word in environments { numbers.append(.integer(try machine.number(of: word))) }
       request.append(("environments", .array(numbers)))
     }
-    let sink = try TraceSink(output)
-    var writer = (format ?? TraceFormat(of: output)).writer(machine: connection.machine)
+    let sink = try TraceSink(pcap ?? output)
+    var writer: any TraceWriter =
+      pcap == nil
+      ? (format ?? TraceFormat(of: output)).writer(machine: connection.machine)
+      : CaptureFile(machine: connection.machine)
     try connection.send(request)
     let deadline = limit.map { ContinuousClock.now + $0 }
     var hasBegun = false
@@ -98,7 +113,7 @@ struct TraceEvents: ParsableCommand {
       _ = ControlWait.until(
         [connection.descriptor, end.descriptor], milliseconds: Int32(clamping: min(left, 1000)))
       try connection.receive(waiting: 0)
-      var text = ""
+      var bytes: [UInt8] = []
       while let line = connection.nextLine() {
         if !hasBegun {
           let header = try ControlConnection.parse(line, from: connection.machine)
@@ -106,12 +121,12 @@ struct TraceEvents: ParsableCommand {
             throw Failure(.usage, "machine \(connection.machine): \(message)")
           }
           hasBegun = true
-          text += writer.begin(header)
+          bytes += writer.begin(header)
         } else {
-          text += try writer.add(line)
+          bytes += try writer.add(line)
         }
       }
-      try sink.write(text)
+      try sink.write(bytes)
     }
     try sink.write(writer.end())
     if let signal = end.signal { Glibc.exit(128 + signal) }
@@ -135,10 +150,10 @@ struct TraceSink: ~Copyable {
     }
   }
 
-  func write(_ text: String) throws(Failure) {
-    if text.isEmpty { return }
-    if path == "-" { return StandardStreams.write(text) }
-    do throws(HostFileError) { try file?.write(text) } catch {
+  func write(_ bytes: [UInt8]) throws(Failure) {
+    if bytes.isEmpty { return }
+    if path == "-" { return StandardStreams.write(bytes) }
+    do throws(HostFileError) { try file?.write(bytes) } catch {
       throw Failure(.usage, "\(path): the trace cannot be written: \(error)")
     }
   }
@@ -162,16 +177,28 @@ enum TraceFormat: String, ExpressibleByArgument, CaseIterable {
   }
 }
 
-/// Turns the control socket's lines into those of a form.
+/// Turns the control socket's lines into a file of some form.
 protocol TraceWriter {
-  mutating func begin(_ header: JSON) -> String
-  mutating func add(_ line: ArraySlice<UInt8>) throws(Failure) -> String
-  mutating func end() -> String
+  mutating func begin(_ header: JSON) -> [UInt8]
+  mutating func add(_ line: ArraySlice<UInt8>) throws(Failure) -> [UInt8]
+  mutating func end() -> [UInt8]
+}
+
+/// One whose file is text.
+protocol TraceTextWriter: TraceWriter {
+  mutating func beginning(_ header: JSON) -> String
+  mutating func text(of line: ArraySlice<UInt8>) throws(Failure) -> String
+  mutating func ending() -> String
+}
+extension TraceTextWriter {
+  mutating func begin(_ header: JSON) -> [UInt8] { Array(beginning(header).utf8) }
+  mutating func add(_ line: ArraySlice<UInt8>) throws(Failure) -> [UInt8] { Array(try text(of: line).utf8) }
+  mutating func end() -> [UInt8] { Array(ending().utf8) }
 }
 
 /// The lines as they are.
 struct TraceLines: TraceWriter {
-  func begin(_ header: JSON) -> String { header.line + "\n" }
-  func add(_ line: ArraySlice<UInt8>) -> String { String(decoding: line, as: UTF8.self) + "\n" }
-  func end() -> String { "" }
+  func begin(_ header: JSON) -> [UInt8] { Array((header.line + "\n").utf8) }
+  func add(_ line: ArraySlice<UInt8>) -> [UInt8] { line + [0x0a] }
+  func end() -> [UInt8] { [] }
 }

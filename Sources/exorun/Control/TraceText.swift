@@ -31,15 +31,15 @@ struct TraceNames {
 }
 
 /// One line each, for people.
-struct TraceText: TraceWriter {
+struct TraceText: TraceTextWriter {
   private var names = TraceNames()
 
-  mutating func begin(_ header: JSON) -> String {
+  mutating func beginning(_ header: JSON) -> String {
     names.begin(header)
     return ""
   }
 
-  mutating func add(_ line: ArraySlice<UInt8>) throws(Failure) -> String {
+  mutating func text(of line: ArraySlice<UInt8>) throws(Failure) -> String {
     let record = try ControlConnection.parse(line, from: "")
     if record["lost"] != nil { return "\(record.count("lost")) records were lost\n" }
     if record["end"] != nil { return "\(time(record))  the machine has ended\n" }
@@ -48,7 +48,7 @@ struct TraceText: TraceWriter {
       + "\(names.environment(record).padded(to: 18))  \(Self.words(record))\n"
   }
 
-  func end() -> String { "" }
+  func ending() -> String { "" }
 
   private func time(_ record: JSON) -> String {
     let t = record.count("t")
