@@ -72,7 +72,7 @@ let guests = [
     with: ["BenchLoops", "BenchWork", "BenchProducts", "ExosMemory", "ExosThreads", "ExosIPC"]),
   guest("GuestExos", "exos", with: ["ExosSupport", "ExosMemory", "ExosThreads", "ExosConcurrency"]),
   guest("GuestUnix", "unix", with: ["ExosIPC", "ExosFork", "ExosShell"]),
-  guest("GuestNetwork", "network", with: ["ExosNetwork"]),
+  guest("GuestNetwork", "network", with: ["ExosNetwork", "ExosThreads", "ExosConcurrency"]),
   guest("GuestHostile", "hostile", with: ["HostileSupport", "ExosIPC", "ExosNetwork"]),
   .executableTarget(
     name: "GuestC", dependencies: ["LibOSC", "LibOSCHeader"], path: "guests/c", cSettings: guestC),
@@ -126,7 +126,7 @@ let package = Package(
     // Swift's tasks on the LibOS's threads; images that have no use for it are spared the concurrency library.
     .target(name: "ConcurrencySupport", dependencies: ["ExoABI"], cSettings: guestC),
     .target(
-      name: "ExosConcurrency", dependencies: ["LibOS", "ExosThreads", "ConcurrencySupport"],
+      name: "ExosConcurrency", dependencies: ["LibOS", "ExosThreads", "ExosNetwork", "ConcurrencySupport"],
       path: "Sources/Exos/Concurrency", swiftSettings: guestSwift,
       linkerSettings: [
         .unsafeFlags([

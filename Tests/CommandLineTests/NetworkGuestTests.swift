@@ -55,6 +55,22 @@ extension ExorunTests {
       #expect(guest.finish().status == .exited(130) || guest.finish().status == .exited(143))
     }
 
+    /// Two tasks of one environment, each at its port.
+    @Test(.requires(.kvm), .requires(.root), .namespaces, .nc)
+    func tasksAnswerAtTwoPorts() throws {
+      let space = try NetworkNamespace()
+      try space.addTap("tap0")
+      let guest = try space.exorun(
+        "launch", "--net", "tap:tap0", "--env", "EXO_IP=10.77.0.2/24", "echo", "7", "--tasks", "--count", "4"
+      ).start()
+      try #require(guest.waitForOutput("ready at port 8"), "\(guest.finish())")
+      for (text, port) in [("a\n", "7"), ("b\n", "8"), ("c\n", "8"), ("d\n", "7")] {
+        try expectEcho(text, from: "10.77.0.2", port, in: space)
+      }
+      let result = guest.finish()
+      #expect(result.status == .exited(0) && result.output.contains("4 echoed"), "\(result)")
+    }
+
     /// What `trace --pcap` writes is read by tcpdump, and has the packets that went each way.
     @Test(
       .requires(.kvm), .requires(.root), .namespaces, .nc,

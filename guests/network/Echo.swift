@@ -1,11 +1,15 @@
 import ExosNetwork
 import LibOS
 
-/// `echo [PORT] [--count N] [--ash]`: sends every datagram back, and answers pings; until N have come, or for ever. With
-/// `--ash` a handler in the exokernel answers what it can.
+/// `echo [PORT] [--count N] [--ash | --tasks]`: sends every datagram back, and answers pings; until N have come, or for ever. With
+/// `--ash` a handler in the exokernel answers what it can; with `--tasks` Swift's tasks do.
 func echo() throws(NetworkError) {
   let port = Arguments.count > 1 ? UInt16(Arguments.all[1]) ?? 7 : 7
   let network = try NetworkGuests.start()
+  if Arguments.all.contains("--tasks") {
+    try echoByTasks(network, port: port)
+    exit(0)
+  }
   let socket = try UDPSocket(network.stack, port: port)
   if Arguments.all.contains("--ash") { try network.echoByHandler(port: port) }
   print("ready at port \(port)")

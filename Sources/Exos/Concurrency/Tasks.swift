@@ -1,4 +1,5 @@
 import ConcurrencySupport
+import ExosNetwork
 import ExosThreads
 import LibOS
 import _Concurrency
@@ -12,6 +13,7 @@ public enum Tasks {
   private enum Work {
     case job(UInt64)
     case start(@Sendable () async -> Void, Channel<Bool>)
+    case resume(UnsafeContinuation<Datagram?, Never>, Datagram?)
   }
   nonisolated(unsafe) private static var queue: Channel<Work>?
   nonisolated(unsafe) private static var waiting: Channel<Bool>?
@@ -37,6 +39,7 @@ public enum Tasks {
       do throws(ThreadError) {
         switch try queue.receive() {
         case .job(let job): exo_job_run(job)
+        case .resume(let continuation, let datagram): continuation.resume(returning: datagram)
         case .start(let body, let done):
           nonisolated(unsafe) let end = done
           Task {
@@ -52,6 +55,11 @@ public enum Tasks {
         return
       }
     }
+  }
+
+  /// Has a task go on that waits for a datagram.
+  static func resume(_ continuation: UnsafeContinuation<Datagram?, Never>, with datagram: Datagram?) {
+    try? queue?.send(.resume(continuation, datagram))
   }
 
   fileprivate static func enqueue(_ job: UInt64) { try? queue?.send(.job(job)) }

@@ -32,7 +32,7 @@
       current.state = .running
       threads = [current]
       exo_thread_save(Startup.page.pointee.features)
-      try Events.bind([.timer, .sliceEnd, .message, .childEnded]) { event in interrupt(event) }
+      try Events.bind([.timer, .sliceEnd, .message, .childEnded, .packets]) { event in interrupt(event) }
       self.quantum = quantum
     }
 
