@@ -45,7 +45,7 @@ static const struct row rows[] = {
     {"machine_start", row_machine_start, "KVM_CREATE_VM, 64 MiB, vCPU, page tables, first store at ring 3"},
     {"environment_create", row_environment_create, "page tables and a new vCPU in a VM, first store at ring 3"},
     {"environment_create_pooled", row_environment_create_pooled, "the same with a used vCPU, reset"},
-    {"parked_memory", row_parked_memory, "200 vCPUs with page tables of their own that have stored once"},
+    {"alive_memory", row_alive_memory, "200 vCPUs with page tables of their own that have stored once"},
     {"dirty", row_dirty, "load and test of a page-table entry mapped read-only"},
     {"prot1", row_prot1, "ring request: page-table store and KVM_CLEAR_DIRTY_LOG"},
     {"prot100", row_prot100, "the same for 100 pages in one request"},

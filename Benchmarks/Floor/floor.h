@@ -110,7 +110,7 @@ row_function row_procedure_call, row_clock, row_exocall, row_exocall_batch32, ro
 row_function row_exception_de, row_exception_bp, row_exception_gp, row_exception_ud, row_exception_pf,
     row_exception_pf_cr2, row_exception_fp_overflow, row_exception_unaligned;
 row_function row_pct_cross_core, row_pct_same_core, row_pct_return, row_leave_and_enter, row_event_injected;
-row_function row_pipe_64k, row_parked_memory;
+row_function row_pipe_64k, row_alive_memory;
 row_function row_machine_start, row_environment_create, row_environment_create_pooled;
 row_function row_dirty, row_prot1, row_prot100, row_unprot100, row_appel1, row_appel2;
 #endif

@@ -146,7 +146,7 @@ static double unpark(struct worker *worker, void *argument) {
   while (parked->count > 0) vcpu_close(worker->floor, &parked->vcpu[--parked->count]);
   return 0;
 }
-double row_parked_memory(struct bench_floor *floor, uint32_t iterations) {
+double row_alive_memory(struct bench_floor *floor, uint32_t iterations) {
   (void)iterations;
   static struct parked parked;
   // As large as exo's: KVM keeps as many shadow tables as go with a machine's memory, and a small one runs out of them.
@@ -154,9 +154,9 @@ double row_parked_memory(struct bench_floor *floor, uint32_t iterations) {
   double before = -1, after = -1;
   if (r >= 0) {
     vm_build(&parked.vm);
-    before = bench_memory_in_use();
+    before = bench_memory_in_use(false);
     r = on_worker(floor, park, &parked);
-    after = bench_memory_in_use();
+    after = bench_memory_in_use(false);
     on_worker(floor, unpark, &parked);
   }
   vm_close(&parked.vm);

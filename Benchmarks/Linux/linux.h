@@ -53,7 +53,7 @@ void linux_unhandle(int signal, const struct sigaction *before);
 int linux_make_image(struct bench_linux *);
 void linux_drop_image(struct bench_linux *);
 row_function linux_spawn_first, linux_fork_first, linux_spawn_wait, linux_spawn_hello;
-double linux_parked_memory(struct bench_linux *, uint32_t iterations);
+double linux_alive_memory(struct bench_linux *, uint32_t iterations);
 void linux_drop_crowd(struct bench_linux *);
 // peer.c
 enum { SAME = 0, CROSS = 1 };  // the peer's processor

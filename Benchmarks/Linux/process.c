@@ -132,13 +132,13 @@ int bench_linux_crowd(struct bench_linux *l, int count) {
 }
 
 // What each of a thousand costs the kernel, beside the pages it has itself.
-double linux_parked_memory(struct bench_linux *l, uint32_t iterations) {
+double linux_alive_memory(struct bench_linux *l, uint32_t iterations) {
   (void)iterations;
   enum { COUNT = 1000 };
   linux_drop_crowd(l);
-  double before = bench_memory_in_use();
+  double before = bench_memory_in_use(true);
   int r = bench_linux_crowd(l, COUNT);
-  double after = bench_memory_in_use();
+  double after = bench_memory_in_use(true);
   linux_drop_crowd(l);
   // Less than before: other programs have given memory back meanwhile.
   return r ? r : before < 0 ? -EOPNOTSUPP : after <= before ? -EBUSY : (after - before) / COUNT;

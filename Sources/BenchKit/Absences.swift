@@ -28,6 +28,7 @@ private let absentFloor: [String: String] = {
     "matmul150_int": asLinux, "matmul150_double": asLinux, "matmul1024_double": asLinux,
     "udp_rtt": library, "udp_rtt_ash": library,
     "launch_hello": "what a machine takes is in machine_start; the rest is a process's",
+    "parked_memory": "without a virtual processor there is no mechanism: what is kept is Exo's own",
     "slice_error": policy, "stride_error": policy, "thread_switch": library,
     "revoke_1": "asking is a protocol, not a mechanism",
     "revoke_1000": "asking is a protocol, not a mechanism",

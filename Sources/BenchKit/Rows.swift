@@ -108,7 +108,8 @@ extension BenchRow {
     row("environment_create_pooled", .life, "the same from a pool of processors"),
     row("launch_hello", .life, "start a program that greets, read its greeting, see it end"),
     row("spawn_wait", .life, "start a program that ends, see it end"),
-    row("parked_memory", .life, "memory of an environment that does nothing", .bytes),
+    row("alive_memory", .life, "memory of one of 1,000 that do nothing", .bytes),
+    row("parked_memory", .life, "memory of one more that is parked", .bytes),
   ]
   private static let share = [
     row("slice_error", .share, "deviation from 3:1 by slices owned, after 0.96 s", .percent),

@@ -42,7 +42,7 @@ private func ran(_ figure: Double) -> Bool {
       rows += 1
       #expect(ran(bench_linux_run(linux, id, 1)), "\(id)")
       // Those that take a second are not taken twice.
-      if !["matmul1024_double", "slice_error", "parked_memory"].contains(id) {
+      if !["matmul1024_double", "slice_error", "alive_memory", "parked_memory"].contains(id) {
         #expect(ran(bench_linux_run(linux, id, 50)), "\(id)")
       }
     }

@@ -38,9 +38,15 @@ struct bench_deadline bench_deadline_after(double seconds);
 static inline bool bench_expired(struct bench_deadline *deadline) {
   return (++deadline->turns & 1023) == 0 && bench_ticks() > deadline->end;
 }
+// --- Memory
 /// Bytes that the host's kernel and this process use. What belongs to files is no part of it, nor is what other processes
-/// have for themselves. Negative where the kernel does not say.
-double bench_memory_in_use(void);
+/// have for themselves; their page tables and kernel stacks are, if `with_children`. Negative where the kernel does not say.
+double bench_memory_in_use(bool with_children);
+/// Most points that `bench_slope` looks at.
+#define BENCH_SLOPE_POINTS 32
+/// How steeply y rises with x: the median of the slopes between any two points (Theil, 1950; Sen, 1968), which a step that
+/// somebody else makes now and then does not move. 0 for fewer than two points.
+double bench_slope(const double *x, const double *y, int count);
 
 /// Longest any one measurement may take before it is given up, in seconds.
 #define BENCH_PATIENCE 10.0

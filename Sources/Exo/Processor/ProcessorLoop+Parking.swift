@@ -1,13 +1,14 @@
 import CKVM
 
-/// Environments without a vCPU. A machine has few of them, and each costs the host 190 KiB (SUBSTRATE); an environment that has not
-/// run for long is parked: what its vCPU held is kept beside, and the vCPU serves another.
+/// Environments without a vCPU. A machine has few of them, for each costs the host some 350 KiB: KVM's own state, and pages that it
+/// keeps in store for the next shadow tables of each (`alive_memory` of the benchmark). An environment that has not run for long is
+/// parked: what its vCPU held is kept beside, and the vCPU serves another.
 ///
 /// Only a vCPU that is at home is parked, between two stays in guest mode. Whatever an environment can change is saved; the rest,
 /// which is the same for all, is set when it is given a vCPU again.
 extension ProcessorLoop {
   /// The most vCPUs of one processor while some can be parked.
-  static let residentLimit = 128
+  static let residentLimit = 64
 
   /// Frees a vCPU of those that have not run for longest, sleepers first, if there are many.
   func makeRoom() {
@@ -35,10 +36,15 @@ extension ProcessorLoop {
 final class ParkedContext {
   let general: kvm_regs
   let system: kvm_sregs
-  let vectors: kvm_xsave
-  init(general: kvm_regs, system: kvm_sregs, vectors: kvm_xsave) {
+  /// The beginning of its XSAVE area: what follows is zero, for most programs all but the first few hundred bytes.
+  private let vectors: [UInt64]
+
+  init(general: kvm_regs, system: kvm_sregs, vectors: borrowing [UInt64]) {
     self.general = general
     self.system = system
-    self.vectors = vectors
+    self.vectors = Array(vectors[..<((vectors.lastIndex { $0 != 0 } ?? -1) + 1)])
   }
+  /// The whole area.
+  var area: [UInt64] { vectors + Array(repeating: 0, count: Self.areaWords - vectors.count) }
+  static let areaWords = MemoryLayout<kvm_xsave>.size / 8
 }

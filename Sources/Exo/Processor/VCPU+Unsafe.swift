@@ -47,6 +47,8 @@ struct ControlState: Hashable, Sendable {
   private let runSize: Int
   /// System registers as KVM made them, for the fields that are not Exo's to choose.
   private let pristine: kvm_sregs
+  /// Its thread, to be signalled.
+  private let thread = ckvm_thread_id()
 
   init(
     vm: borrowing Descriptor, id: Int32, runSize: Int, cpuid: [kvm_cpuid_entry2]
@@ -68,7 +70,7 @@ struct ControlState: Hashable, Sendable {
 
   deinit { unsafe munmap(run, runSize) }
 
-  var kicker: VCPUKicker { unsafe VCPUKicker(run: run, thread: ckvm_thread_id()) }
+  var kicker: VCPUKicker { unsafe VCPUKicker(run: run, thread: thread) }
 
   // --- setting up
 
@@ -160,6 +162,13 @@ struct ControlState: Hashable, Sendable {
     return false
   }
 
+  /// Goes as far as the guest's door and back. The vCPU has settled.
+  func warm() {
+    unsafe ckvm_set_immediate_exit(run, 1)
+    _ = ckvm_run(descriptor.number)
+    unsafe ckvm_set_immediate_exit(run, 0)
+  }
+
   /// Readies a used vCPU that has settled for another environment: vector, x87 and MXCSR state are as after reset, no
   /// event is pending and no debug register set.
   func clearState() throws(HostError) {
@@ -183,14 +192,21 @@ struct ControlState: Hashable, Sendable {
 
   /// What an environment can have changed, as of the last exit.
   func save() throws(HostError) -> ParkedContext {
-    var vectors = kvm_xsave()
-    try check("KVM_GET_XSAVE", unsafe ckvm_get_xsave(descriptor.number, &vectors))
+    var vectors = [UInt64](repeating: 0, count: ParkedContext.areaWords)
+    let result = unsafe vectors.withUnsafeMutableBytes {
+      // As large as the area, and no less aligned.
+      unsafe ckvm_get_xsave(descriptor.number, $0.assumingMemoryBound(to: kvm_xsave.self).baseAddress!)
+    }
+    try check("KVM_GET_XSAVE", result)
     return ParkedContext(general: registers, system: systemRegisters, vectors: vectors)
   }
   /// Puts a saved state on a vCPU that was reset.
   func restore(_ context: ParkedContext) throws(HostError) {
-    var vectors = context.vectors
-    try check("KVM_SET_XSAVE", unsafe ckvm_set_xsave(descriptor.number, &vectors))
+    var vectors = context.area
+    let result = unsafe vectors.withUnsafeMutableBytes {
+      unsafe ckvm_set_xsave(descriptor.number, $0.assumingMemoryBound(to: kvm_xsave.self).baseAddress!)
+    }
+    try check("KVM_SET_XSAVE", result)
     unsafe ckvm_sync_registers(run).pointee = context.general
     unsafe ckvm_sync_system_registers(run).pointee = context.system
     unsafe ckvm_sync_dirty(run, 3)

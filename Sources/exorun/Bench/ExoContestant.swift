@@ -185,7 +185,9 @@ private let descriptions = [
     "launch of the smallest image in a running machine, on a new vCPU, to its first instruction",
   "environment_create_pooled":
     "launch of the smallest image in a running machine, on a used vCPU, to its first instruction",
+  "alive_memory":
+    "1,000 environments that wait for input, 64 of them with a vCPU: what the host has less than before, the machine's own memory left out",
   "parked_memory":
-    "1,000 environments that wait for input, each on a vCPU of its own: what the host has less than before, the machine's own memory left out",
+    "what the host has less for each more that is parked, from 500 environments to 1,500; the machine's own memory left out",
   "launch_hello": "exorun launch hello as a process of its own, from spawn to wait",
 ]

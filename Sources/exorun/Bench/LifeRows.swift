@@ -43,7 +43,8 @@ struct LifeRows {
       }
     case "launch_hello":
       for _ in 0..<iterations { total += try launchProcess(["exorun", "launch", "hello"]) }
-    case "parked_memory": return try ParkedMemory.sample(image)
+    case "alive_memory": return try ParkedMemory.ofAlive(image)
+    case "parked_memory": return try ParkedMemory.ofParked(image)
     default: return nil
     }
     return total / Double(iterations)

@@ -16,11 +16,12 @@ final class Parking {
     let count = Atomic<Int>(0)
   }
 
-  init(_ image: GuestImage) throws(SampleError) {
+  /// - Parameter memory: bytes.
+  init(_ image: GuestImage, memory: UInt64 = 1 << 30) throws(SampleError) {
     self.image = image
     silence = try Pipe()
     var configuration = Machine.Configuration()
-    configuration.memory = 1 << 30
+    configuration.memory = memory
     do throws(MachineError) { machine = try Machine(configuration) } catch { throw .failed("\(error)") }
   }
 
