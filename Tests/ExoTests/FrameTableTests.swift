@@ -10,7 +10,6 @@ import Testing
     var owners: [EnvironmentID]
     var pins: [Int]
     var mappings: [[FrameTable.Mapping]]
-    var hint = 0
 
     init(count: Int) {
       kinds = Array(repeating: .free, count: count)
@@ -20,19 +19,16 @@ import Testing
     }
     var freeCount: Int { kinds.count { $0 == .free } }
 
-    /// From where the last allocation ended to the end, then from the start: the first free run of that length, else
-    /// the longest.
+    /// The first free run of that length, else the longest.
     func run(_ wanted: Int) -> Range<Int>? {
       var best: Range<Int>?
-      for bounds in [hint..<kinds.count, 0..<kinds.count] {
-        var n = bounds.lowerBound
-        while n < bounds.upperBound {
-          let start = n
-          while n < bounds.upperBound, kinds[n] == .free, n - start < wanted { n += 1 }
-          if n - start == wanted { return start..<n }
-          if n - start > best?.count ?? 0 { best = start..<n }
-          if n == start { n += 1 }
-        }
+      var n = 0
+      while n < kinds.count {
+        let start = n
+        while n < kinds.count, kinds[n] == .free, n - start < wanted { n += 1 }
+        if n - start == wanted { return start..<n }
+        if n - start > best?.count ?? 0 { best = start..<n }
+        if n == start { n += 1 }
       }
       return best
     }
@@ -81,10 +77,7 @@ import Testing
         let found = table.allocate(upTo: wanted, kind: kind, owner: owner)
         #expect(found?.first == expected.map { Self.frame($0.lowerBound) }, "step \(step)")
         #expect(found?.count == expected?.count)
-        if let expected {
-          model.take(expected, kind, owner)
-          model.hint = expected.upperBound
-        }
+        if let expected { model.take(expected, kind, owner) }
       case 3 where Bool.random(using: &random):
         let alignment = 1 << Int.random(in: 0...6, using: &random)
         let expected = stride(from: 0, through: count - wanted, by: alignment).first { start in

@@ -17,7 +17,18 @@ extension Environment {
     let entryPoint = EntryPoint(entry: image.entry, stack: GuestAddress(exo_stack_top))
     if trace.wants(.environment) { trace.record(.started, of: id) }
     // A time limit that is over by now has ended it already: that is its outcome, and no error of the start.
-    guard processor.begin(self, at: entryPoint) || deadline <= ckvm_monotonic() else { throw .notStartable }
+    let begins = processor.begin(self, at: entryPoint)
+    // While its processor is on the way into guest mode, what it needs first.
+    let needed = machine.withKernel { kernel in
+      kernel.space(of: id).map { space in
+        [image.entry, GuestAddress(exo_stack_top - 8)].compactMap {
+          kernel.frame(at: space.entry(of: $0, in: kernel.memory).address)
+        }
+      }
+    }
+    for frame in needed ?? [] { machine.memory.touch(frame) }
+    machine.service.notify()
+    guard begins || deadline <= ckvm_monotonic() else { throw .notStartable }
     machine.configuration.logger.debug("launched \(name) as \(id) on processor \(processor.number)")
   }
 

@@ -28,8 +28,10 @@ final class ServiceThread: Sendable {
   private let errand = Mutex<(@Sendable () -> Void)?>(nil)
   private let errandDue = Atomic<UInt64>(.max)
 
+  /// What has changed since the thread looked last. It keeps the list itself: shared, it would be copied for each that ends.
   private struct Served {
-    var environments: [Environment] = []
+    var added: [Environment] = []
+    var removed: Set<EnvironmentID> = []
     var isStopping = false
   }
 
@@ -72,10 +74,12 @@ final class ServiceThread: Sendable {
     thread.withLock { $0 }?.join()
   }
 
+  /// Has an environment served. Followed by `notify` once it has been started: to wake this thread first would keep whoever
+  /// starts it, and perhaps the processor.
   func add(_ environment: Environment) {
     refresh(environment)
-    served.withLock { $0.environments.append(environment) }
-    notify()
+    served.withLock { $0.added.append(environment) }
+    version.add(1, ordering: .releasing)
   }
 
   /// Tells an environment who serves its ring now. Called before it enters guest mode for the first time, or after it
@@ -84,7 +88,7 @@ final class ServiceThread: Sendable {
     mode.withLock { environment.setService($0) }
   }
   func remove(_ environment: Environment) {
-    served.withLock { $0.environments.removeAll { $0.id == environment.id } }
+    _ = served.withLock { $0.removed.insert(environment.id) }
     version.add(1, ordering: .releasing)
   }
   /// Tells it that a time or a condition was set which it may not have reckoned with before it went to sleep.
@@ -147,14 +151,14 @@ final class ServiceThread: Sendable {
       let now = version.load(ordering: .acquiring)
       if now != seen {
         seen = now
-        let (current, isStopping) = served.withLock { ($0.environments, $0.isStopping) }
-        if isStopping { return }
-        environments = current
+        if takeChanges(&environments) { return }
         // All of them: who sleeps is found out at the first look.
         _ = woken.withLock { woken in woken.removeAll() }
-        for environment in current { environment.isPolled.store(true, ordering: .sequentiallyConsistent) }
-        polled = current
-        quiet = Array(repeating: 0, count: current.count)
+        for environment in environments {
+          environment.isPolled.store(true, ordering: .sequentiallyConsistent)
+        }
+        polled = environments
+        quiet = Array(repeating: 0, count: environments.count)
         lastWork = ckvm_monotonic()
       }
       var worked = false
@@ -193,6 +197,17 @@ final class ServiceThread: Sendable {
       }
       ckvm_pause()
     }
+  }
+
+  /// Brings the list up to date. Returns whether the machine stops.
+  private func takeChanges(_ environments: inout [Environment]) -> Bool {
+    let (added, removed, isStopping) = served.withLock { served in
+      defer { (served.added, served.removed) = ([], []) }
+      return (served.added, served.removed, served.isStopping)
+    }
+    environments += added
+    if !removed.isEmpty { environments.removeAll { removed.contains($0.id) } }
+    return isStopping
   }
 
   /// Serves every ring once; returns whether there was anything. One that sleeps can submit nothing: after a look that

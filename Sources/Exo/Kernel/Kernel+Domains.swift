@@ -158,7 +158,7 @@ extension Kernel {
         events: exo_kit_events,
         control: exo_kit_trap + UInt64(EXO_CONTROL_OFFSET)),
       at: shell.start.address)
-    publishStatus(shell, framesHeld: domains[request.id]!.framesHeld)
+    publishStatus(shell.start, framesHeld: domains[request.id]!.framesHeld)
   }
 
   /// Breaks every binding of an environment whose vCPU has left guest mode for good. What it owned has no owner after
@@ -179,8 +179,8 @@ extension Kernel {
     reclaim()
   }
 
-  func publishStatus(_ shell: Shell, framesHeld: Int) {
+  func publishStatus(_ start: Frame, framesHeld: Int) {
     memory.store(
-      UInt64(framesHeld), PhysicalAddress(shell.start.address.value + UInt64(EXO_STATUS_OFFSET) + 8))
+      UInt64(framesHeld), PhysicalAddress(start.address.value + UInt64(EXO_STATUS_OFFSET) + 8))
   }
 }

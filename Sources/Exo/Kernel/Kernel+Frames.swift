@@ -50,10 +50,13 @@ extension Kernel {
   // --- the list that an environment reads of what it owns
 
   private mutating func addRun(_ first: Frame, count: Int, to id: EnvironmentID) {
-    guard var domain = domains.removeValue(forKey: id) else { return }
-    domain.runs.append((first.number, UInt32(count)))
-    publishRun(domain.runs.count - 1, of: domain)
-    domains[id] = domain
+    func add(to domain: inout Domain) -> Int {
+      domain.runs.append((first.number, UInt32(count)))
+      return domain.runs.count - 1
+    }
+    guard let place = domains.index(forKey: id) else { return }
+    let index = add(to: &domains.values[place])
+    publishRun(index, of: domains.values[place])
   }
   mutating func removeRun(_ first: Frame, of id: EnvironmentID) {
     guard var domain = domains.removeValue(forKey: id) else { return }
@@ -87,11 +90,14 @@ extension Kernel {
     settleRevocation(of: id)
   }
   private mutating func addHeld(_ count: Int, to id: EnvironmentID) {
-    if var domain = domains[id] {
+    func add(to domain: inout Domain) -> (start: Frame, held: Int) {
       domain.framesHeld += count
       domain.framesPeak = max(domain.framesPeak, domain.framesHeld)
-      domains[id] = domain
-      publishStatus(domain.shell, framesHeld: domain.framesHeld)
+      return (domain.shell.start, domain.framesHeld)
+    }
+    if let place = domains.index(forKey: id) {
+      let (start, held) = add(to: &domains.values[place])
+      publishStatus(start, framesHeld: held)
     }
     publishFreeCount()
   }
@@ -130,7 +136,7 @@ extension Kernel {
     // Surplus shells are worth the pause only when memory is.
     if frames.freeCount < frames.count / 16 { dismantle() }
     guard !retired.isEmpty else { return }
-    for id in domains.filter({ !$0.value.lingering.isEmpty }).keys { settle(id) }
+    for id in lingerers { settle(id) }
     translationsOf(retired)
     for frame in retired {
       memory.zero(frame)

@@ -13,11 +13,13 @@ extension Kernel {
     // The entries were cleared before this look at the latch, and the processor looks at them after it has passed it.
     guard !frames.isEmpty, domains[id]?.latch.isInGuest ?? false else { return }
     domains[id]?.lingering += frames
+    lingerers.insert(id)
     if domains[id]?.lingering.count ?? 0 > Self.lingeringLimit { settle(id) }
   }
 
   /// When this returns nothing that was unbound in the environment is visible to it any more.
   mutating func settle(_ id: EnvironmentID) {
+    lingerers.remove(id)
     guard let domain = domains[id], !domain.lingering.isEmpty else { return }
     domain.latch.evict()
     translationsOf(domain.lingering)

@@ -22,6 +22,8 @@ struct Kernel: ~Copyable {
   var surplus: [Shell] = []
   /// Frames nobody owns and some vCPU may still see.
   var retired: [Frame] = []
+  /// Environments that may still see frames that are unbound (`Kernel+Lingering`).
+  var lingerers: Set<EnvironmentID> = []
   /// First frames of huge pages to which KVM may still follow an entry that does not give them any more, or not so much
   /// of them (`Kernel+HugePages`).
   var hugeTaint: Set<Frame> = []

@@ -59,7 +59,11 @@ extension Kernel {
     }
     // Its tables serve again only when nothing behind them can be remembered.
     if !used.tainted.isEmpty { forgetTables() }
-    let shell = shells.removeLast()
+    return shells.removeLast()
+  }
+
+  /// Makes a used shell as good as new.
+  private func clean(_ shell: Shell) {
     shell.tables.initialize(in: memory)
     for frame in [
       shell.start, shell.submission, shell.completion, shell.trap, shell.frameList, shell.events,
@@ -68,12 +72,13 @@ extension Kernel {
       memory.zero(frame)
     }
     equip(shell)
-    return shell
   }
 
   /// Takes back the shell of an environment whose vCPU has left guest mode for good and whose pages are cleared.
   mutating func giveBack(_ shell: Shell) {
     if shells.count < Shell.keptLimit, shell.space.tables.count <= Shell.keptTables {
+      // Now rather than when somebody waits for it.
+      clean(shell)
       shells.append(shell)
       return
     }

@@ -285,6 +285,7 @@ public final class Machine: Sendable {
     lifecycle.withLock { $0.environments[id] = environment }
     environment.beginTimeLimit()
     service.add(environment)
+    service.notify()
     return (handle, environment)
   }
 

@@ -144,6 +144,14 @@ import Synchronization
     try check("madvise", unsafe ckvm_drop_translations(slot + Int(offset), UInt64(count) << 12))
   }
 
+  /// Has the host map a frame where KVM looks for it, which is some microseconds' work that the first access to it of a guest
+  /// would wait for. KVM's own translations, which are what gives anybody access, do not change.
+  func touch(_ frame: Frame) {
+    let offset = UInt64(frame.number) << 12
+    precondition(offset < size, "frame out of range")
+    unsafe ckvm_touch(slot + Int(offset))
+  }
+
   /// Takes write access away from every translation to these frames, by clearing their bits in the slot's dirty log:
   /// KVM then has the next write fault, and looks at the page table again. It removes nothing a read needs, and costs
   /// one flush however many frames. SUBSTRATE: not where the processor logs dirty pages itself.

@@ -39,7 +39,8 @@ struct FrameTable {
   private static let walkLimit: UInt32 = 32
   // One bit a frame, set while free.
   private var freeBits: [UInt64]
-  private var hint = 0
+  /// No frame below it is free.
+  private var lowestFree = 0
 
   init(count: Int) {
     self.count = count
@@ -62,15 +63,15 @@ struct FrameTable {
 
   // --- allocation
 
-  /// Takes up to `wanted` frames that lie side by side: the first free run that is long enough, else the longest
-  /// seen. Nil when nothing is free.
+  /// Takes up to `wanted` frames that lie side by side: the lowest free run that is long enough, else the longest. Nil when
+  /// nothing is free. The lowest, because frames that were used before have memory of the host behind them, and are mapped.
   mutating func allocate(
     upTo wanted: Int, kind: Kind, owner: EnvironmentID
   ) -> (first: Frame, count: Int)? {
     guard freeCount > 0, wanted > 0 else { return nil }
     guard let run = findRun(wanted) else { return nil }
     for n in run { take(Frame(UInt32(n)), kind: kind, owner: owner) }
-    hint = run.upperBound
+    if run.lowerBound == lowestFree { lowestFree = run.upperBound }
     return (Frame(UInt32(run.lowerBound)), run.count)
   }
 
@@ -113,31 +114,29 @@ struct FrameTable {
     entries[n] = Entry(kind: kind, owner: owner)
   }
 
-  private func findRun(_ wanted: Int) -> Range<Int>? {
+  private mutating func findRun(_ wanted: Int) -> Range<Int>? {
     var best: Range<Int>?
-    // Twice around from the hint, so that a run across the hint is found too.
-    for bounds in [hint..<count, 0..<count] {
-      var n = bounds.lowerBound
-      while n < bounds.upperBound {
-        let word = freeBits[n >> 6] >> UInt64(n & 63)
-        if word == 0 {
-          n = (n | 63) + 1
-          continue
-        }
-        n += word.trailingZeroBitCount
-        let start = n
-        while n < bounds.upperBound, n - start < wanted {
-          let ones = (~(freeBits[n >> 6] >> UInt64(n & 63))).trailingZeroBitCount
-          let step = min(ones, 64 - n & 63)
-          if step == 0 { break }
-          n += step
-          if n & 63 != 0 { break }
-        }
-        let run = start..<min(n, min(start + wanted, bounds.upperBound))
-        if run.count == wanted { return run }
-        if run.count > best?.count ?? 0 { best = run }
-        n = max(n, run.upperBound)
+    var n = lowestFree
+    while n < count {
+      let word = freeBits[n >> 6] >> UInt64(n & 63)
+      if word == 0 {
+        n = (n | 63) + 1
+        continue
       }
+      n += word.trailingZeroBitCount
+      let start = n
+      if best == nil { lowestFree = start }
+      while n < count, n - start < wanted {
+        let ones = (~(freeBits[n >> 6] >> UInt64(n & 63))).trailingZeroBitCount
+        let step = min(ones, 64 - n & 63)
+        if step == 0 { break }
+        n += step
+        if n & 63 != 0 { break }
+      }
+      let run = start..<min(n, min(start + wanted, count))
+      if run.count == wanted { return run }
+      if run.count > best?.count ?? 0 { best = run }
+      n = max(n, run.upperBound)
     }
     return best
   }
@@ -156,6 +155,7 @@ struct FrameTable {
     entries[n] = Entry()
     freeBits[n >> 6] |= 1 << UInt64(n & 63)
     freeCount += 1
+    lowestFree = min(lowestFree, n)
   }
 
   // --- what a frame is

@@ -6,6 +6,8 @@ import Synchronization
 @safe final class Parker: @unchecked Sendable {
   // Invariant: allocated and initialised here, freed in deinit; the futex is private to this process.
   private let word: UnsafeMutablePointer<Atomic<UInt32>>
+  /// How many are about to sleep or asleep: whoever notifies with none of them need not call the host.
+  private let sleepers = Atomic<UInt32>(0)
 
   init() {
     unsafe word = .allocate(capacity: 1)
@@ -19,10 +21,15 @@ import Synchronization
   var ticket: UInt32 { unsafe word.pointee.load(ordering: .sequentiallyConsistent) }
 
   /// Sleeps unless `notify` was called since the ticket was taken.
-  func wait(_ ticket: UInt32) { _ = unsafe ckvm_futex_wait(word, ticket, -1) }
+  func wait(_ ticket: UInt32) {
+    sleepers.add(1, ordering: .sequentiallyConsistent)
+    if self.ticket == ticket { _ = unsafe ckvm_futex_wait(word, ticket, -1) }
+    sleepers.subtract(1, ordering: .sequentiallyConsistent)
+  }
 
   func notify() {
     unsafe word.pointee.add(1, ordering: .sequentiallyConsistent)
-    _ = unsafe ckvm_futex_wake(word, 1)
+    // A sleeper counts itself, then looks at the word; this changes the word, then looks at the count.
+    if sleepers.load(ordering: .sequentiallyConsistent) > 0 { _ = unsafe ckvm_futex_wake(word, 1) }
   }
 }

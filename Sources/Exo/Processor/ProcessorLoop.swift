@@ -79,6 +79,8 @@ final class ProcessorLoop {
   private func getReady(_ ticket: UInt32) {
     if pool.isEmpty, let box = try? newVCPU() { pool.append(box) }
     guard processor.mayWaitAwake else { return }
+    // What runs between here and the guest has not run for some time: once through it while there is nothing else to do.
+    if processor.ticket == ticket { pool.last?.vcpu.warm() }
     let end = ckvm_monotonic() &+ Self.patience
     while processor.ticket == ticket, ckvm_monotonic() < end { ckvm_pause() }
   }
