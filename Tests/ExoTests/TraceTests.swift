@@ -68,7 +68,12 @@ import Testing
     .sliceEnded(.sleeps, excess: 0), .guest(.wait), .exocall(3, result: nil),
     .exocall(0xff_ffff, result: -38),
     .exocall(9, result: .min), .posted(kind: 4, data: .max, value: .max),
-    .fault(ExceptionVector(14), address: .max),
+    .fault(ExceptionVector(14), address: .max), .gateMade(0xff_ffff),
+    .connected(to: EnvironmentID(.max), gate: .max, number: 62), .disconnected(number: 0),
+    .called(EnvironmentID(.max)), .answered(by: EnvironmentID(1)), .callEnded(.stopped),
+    .askedBack(kind: 1, owed: .max, by: nil), .askedBack(kind: 9, owed: 0, by: EnvironmentID(.max)),
+    .aborted(kind: 4, owed: .max), .repossessed(kind: 1, first: .max, count: .max),
+    .gaveBack(kind: 6, given: .max, taken: .max),
   ])
   func anEventIsTheSameAfterItsStayInALane(event: TraceEvent) {
     let words = TraceWords(event, of: EnvironmentID(.max), at: 5, duration: 6)
@@ -118,5 +123,38 @@ import Testing
     }
     thread.join()
     #expect(reader.read().map { [$0.lane, Int($0.environment.number)] } == [[0, 1], [3, 2]])
+  }
+}
+
+/// What the kernel records of taking things back.
+@Suite struct RevocationTraceTests {
+  @Test func aRequestItsAbortAndItsAnswerAreRecorded() throws {
+    let bench = try KernelBench()
+    let id = try bench.domain()
+    let unused = try #require(bench.kernel.capabilities.quotas.account(of: id)).available(.frames)
+    #expect(try bench.kernel.ask(id, for: .frames, 1, by: 5, asker: .host { _, _ in }) == 1)
+    let reader = TraceReader(bench.kernel.trace, [.revocation])
+    let asker = EnvironmentID(77)
+    let wanted = unused - 1 + 2
+    #expect(
+      try bench.kernel.ask(id, for: .frames, wanted, by: 5, asker: .environment(asker, tag: 1)) == nil)
+    bench.kernel.repossess(id, at: 4)
+    #expect(reader.read().map(\.event) == [.askedBack(kind: 1, owed: 2, by: asker)], "before the deadline")
+    bench.kernel.repossess(id, at: 5)
+    let events = reader.read()
+    #expect(events.allSatisfy { $0.environment == id })
+    #expect(events.first?.event == .aborted(kind: 1, owed: 2))
+    let (_, given, taken) = try #require(bench.kernel.answers.last)
+    #expect(events.last?.event == .gaveBack(kind: 1, given: given, taken: taken))
+    let runs = events.compactMap { record -> UInt32? in
+      if case .repossessed(kind: 1, first: _, let count) = record.event { count } else { nil }
+    }
+    #expect(runs.count == events.count - 2 && runs.reduce(0, +) >= 2)
+    // What was not used is taken on the spot, and answered.
+    #expect(try bench.kernel.ask(id, for: .frames, 1, by: 9, asker: .host { _, _ in }) == 1)
+    #expect(
+      reader.read().map(\.event) == [
+        .askedBack(kind: 1, owed: 0, by: nil), .gaveBack(kind: 1, given: 1, taken: 0),
+      ])
   }
 }

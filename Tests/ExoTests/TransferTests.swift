@@ -55,6 +55,22 @@ import Testing
     #expect(bench.kernel.signals.map(\.1) == [Event(kind: .gate, data: 0, value: news)])
   }
 
+  @Test func whatBecomesOfAConnectionIsRecorded() throws {
+    let reader = TraceReader(bench.kernel.trace, [.gate])
+    let second = try bench.call(EXO_CALL_gate_create, by: server)
+    let number = try connect()
+    let made = UInt32(second.values.0)
+    let gate = try #require(bench.kernel.connections.values.first?.gate)
+    try bench.call(EXO_CALL_gate_disconnect, number, by: client)
+    let records = reader.read()
+    #expect(
+      records.map(\.event) == [
+        .gateMade(made), .connected(to: server, gate: gate, number: UInt32(number)),
+        .disconnected(number: UInt32(number)), .disconnected(number: 0),
+      ])
+    #expect(records.map(\.environment) == [server, client, client, server])
+  }
+
   enum Way: CaseIterable { case disconnect, dropGate, revoke, dropCall, serverEnds, clientEnds }
   /// Whatever it stood on goes: no transfer comes through, and nothing is left when both have let go.
   @Test(arguments: Way.allCases) func endsWithWhatItStoodOn(_ way: Way) throws {

@@ -120,6 +120,8 @@ enum ControlAnswers {
     case .fault(let vector, let address):
       line.addQuoted("vector", vector.mnemonic)
       line.add("address", hexadecimal(address))
+    case .gateMade, .connected, .disconnected, .called, .answered, .callEnded: line.addGate(record.event)
+    case .askedBack, .aborted, .repossessed, .gaveBack: line.addRevocation(record.event)
     }
     return line.ended
   }
@@ -147,6 +149,56 @@ private struct TraceLine {
   mutating func add(_ name: StaticString, _ value: String) { text += ",\"\(name)\":\"\(value)\"" }
   mutating func addQuoted(_ name: StaticString, _ value: String) {
     text += ",\"\(name)\":\(JSON.quoted(value))"
+  }
+  mutating func addGate(_ event: TraceEvent) {
+    switch event {
+    case .gateMade(let gate):
+      add("what", "made")
+      add("gate", gate)
+    case .connected(let peer, let gate, let number):
+      add("what", "connected")
+      add("gate", gate)
+      add("peer", peer.number)
+      add("number", number)
+    case .disconnected(let number):
+      add("what", "closed")
+      add("number", number)
+    case .called(let host):
+      add("what", "called")
+      add("peer", host.number)
+    case .answered(let host):
+      add("what", "answered")
+      add("peer", host.number)
+    case .callEnded(let end):
+      add("what", "given-up")
+      add("why", "\(end)")
+    default: break
+    }
+  }
+  mutating func addRevocation(_ event: TraceEvent) {
+    func name(_ kind: UInt32) -> String { Resource.Kind(rawValue: kind).map { "\($0)" } ?? "\(kind)" }
+    switch event {
+    case .askedBack(let kind, let owed, let asker):
+      add("what", "asked")
+      add("kind", name(kind))
+      add("owed", owed)
+      if let asker { add("by", asker.number) }
+    case .aborted(let kind, let owed):
+      add("what", "aborted")
+      add("kind", name(kind))
+      add("owed", owed)
+    case .repossessed(let kind, let first, let count):
+      add("what", "repossessed")
+      add("kind", name(kind))
+      add("first", first)
+      add("count", count)
+    case .gaveBack(let kind, let given, let taken):
+      add("what", "answered")
+      add("kind", name(kind))
+      add("given", given)
+      add("taken", taken)
+    default: break
+    }
   }
   var ended: [UInt8] { Array(text.utf8) + [UInt8(ascii: "}"), 0x0a] }
 }

@@ -9,6 +9,8 @@ struct Kernel: ~Copyable {
   let translations: Translations
   /// Claims, packet rings and the switch between them: behind a lock of its own, which comes after this one.
   let network: Network
+  /// Where what is seen here is recorded; the machine's, or one that nobody reads.
+  let trace: Trace
   /// How this kind of machine is dealt with.
   private(set) var mechanisms: any SubstrateMechanisms
   var frames: FrameTable
@@ -36,11 +38,14 @@ struct Kernel: ~Copyable {
   let machinePage: Frame
 
   /// Throws if the memory is too small for even that.
-  init(memory: PhysicalMemory, hardware: Hardware? = nil) throws(MachineError) {
+  init(memory: PhysicalMemory, hardware: Hardware? = nil, trace: Trace = Trace(processors: 0))
+    throws(MachineError)
+  {
     var frames = FrameTable(count: memory.frameCount)
     guard let fixed = frames.allocate(upTo: 2, kind: .nucleus, owner: EnvironmentID(0)), fixed.count == 2
     else { throw .badMemorySize(bytes: memory.size, limit: Machine.memoryLimit) }
     self.memory = memory
+    self.trace = trace
     network = Network(memory: memory)
     translations = Translations(memory: memory, hardware: hardware)
     mechanisms = hardware?.mechanisms ?? InterpretedRing0()

@@ -87,7 +87,7 @@ public final class Machine: Sendable {
       // Polling needs a processor that no environment runs on.
       let service = try ServiceThread(polls: count < hosts.count)
       var kernel: Kernel
-      do { kernel = try Kernel(memory: memory, hardware: hardware) } catch { throw error }
+      do { kernel = try Kernel(memory: memory, hardware: hardware, trace: trace) } catch { throw error }
       kernel.sliceOwners = Array(
         repeating: Array(repeating: nil, count: SliceVector.count), count: count)
       kernel.publishMachine(clock: ClockBase(frequency: try Self.tscFrequency(hardware)))

@@ -70,13 +70,16 @@ extension ProcessorLoop {
   /// Takes a vCPU out of where it is. An environment's own goes on at its entry, which learns that its call came to nothing; an
   /// adopted one is done with. Returns whether the environment has it still. One that is at home came back with what its
   /// environment does not take for an answer: a callee had called its caller from within the call.
-  func sendHome(_ box: VCPUBox, of environment: Environment, isAdopted: Bool) throws(HostError) -> Bool {
+  func sendHome(
+    _ box: VCPUBox, of environment: Environment, isAdopted: Bool, _ why: TraceEvent.CallEnd = .ended
+  ) throws(HostError) -> Bool {
     guard !isAdopted else {
       disown(box, of: environment.id)
       free(box)
       recycle()
       return false
     }
+    if environment.trace.wants(.gate) { traceCallEnd(of: environment, box, why) }
     // Nothing of the host's is carried back.
     guard box.vcpu.settle() else { throw HostError("settling a virtual processor", -5) }
     try place(box, in: environment, at: entry(of: environment, .ended))
@@ -88,6 +91,9 @@ extension ProcessorLoop {
   func abandon(
     _ box: VCPUBox, of environment: Environment, in host: Environment, _ kind: TransferPage.Kind
   ) throws(HostError) {
+    if environment.trace.wants(.gate) {
+      traceCallEnd(of: environment, box, kind == .timedOut ? .timedOut : .stopped)
+    }
     active[environment.id] = nil
     parked[environment.id] = nil
     environment.machine.withKernel { $0.hold(returnsTo: environment.id, true) }

@@ -26,6 +26,8 @@ final class ProcessorLoop {
     var kind: Substrate.Kind?
     /// When it ran last, in nanoseconds.
     var ran: UInt64 = 0
+    /// In whose address space a trace said last that it was; nil for its own environment's.
+    var tracedHost: EnvironmentID?
     init(_ vcpu: consuming VCPU) { self.vcpu = vcpu }
     /// Root of the address space it was in when it last left guest mode.
     var root: UInt64 { vcpu.systemRegisters.cr3 & PageTableEntry.addressMask }
@@ -142,7 +144,10 @@ final class ProcessorLoop {
           setTimer(Self.retry)
         }
         let exit = try enter(environment, box.vcpu)
-        if !isAdopted { noteTold(environment, by: box.vcpu) }
+        if !isAdopted {
+          noteTold(environment, by: box.vcpu)
+          if environment.trace.wants(.gate) { traceVisit(of: environment, box) }
+        }
         // It may have gone elsewhere.
         if box.root != present.root.value { present = residents[box.root] ?? environment }
         switch handle(exit, of: present, box.vcpu, isHome: !isAdopted && present === environment) {
@@ -150,7 +155,7 @@ final class ProcessorLoop {
           turnEnd = .sleeps
           return
         case .declined:
-          if try sendHome(box, of: environment, isAdopted: isAdopted) { break }
+          if try sendHome(box, of: environment, isAdopted: isAdopted, .declined) { break }
           staysRunnable = true
           return
         case .ended: continue  // the end is requested: the check above finishes it
@@ -379,7 +384,10 @@ final class ProcessorLoop {
   }
 
   /// A vCPU is nobody's any more. It is cleared when there is time (`recycle`).
-  func free(_ box: VCPUBox) { if box.vcpu.settle() { used.append(box) } }
+  func free(_ box: VCPUBox) {
+    box.tracedHost = nil
+    if box.vcpu.settle() { used.append(box) }
+  }
 
   /// Clears the vCPUs that were freed, so that whoever comes next need not wait for it. One that cannot be cleared is closed.
   func recycle() {

@@ -12,8 +12,15 @@ extension Kernel {
     guard domain.revocation == nil else { throw .busy }
     domains[id]?.revocation = Revocation(kind: kind, amount: amount, deadline: deadline, asker: asker)
     takeUnused(from: id)
+    let owed = domains[id]?.revocation?.owed ?? 0
+    if trace.wants(.revocation) {
+      trace.record(.askedBack(kind: kind.rawValue, owed: owed, by: asker.environment), of: id)
+    }
     guard let asked = domains[id]?.revocation, asked.owed > 0 else {
       domains[id]?.revocation = nil
+      if trace.wants(.revocation) {
+        trace.record(.gaveBack(kind: kind.rawValue, given: amount, taken: 0), of: id)
+      }
       return amount
     }
     publishRevocation(of: id)
@@ -51,6 +58,9 @@ extension Kernel {
     }
     domains[id]?.revocation = nil
     publishRevocation(of: id)
+    if trace.wants(.revocation) {
+      trace.record(.gaveBack(kind: asked.kind.rawValue, given: asked.given, taken: asked.taken), of: id)
+    }
     answers.append((asked.asker, asked.given, asked.taken))
   }
 
@@ -65,6 +75,9 @@ extension Kernel {
   /// environment could not even be told.
   mutating func repossess(_ id: EnvironmentID, at now: UInt64) {
     guard let asked = domains[id]?.revocation, asked.deadline <= now else { return }
+    if trace.wants(.revocation) {
+      trace.record(.aborted(kind: asked.kind.rawValue, owed: asked.owed), of: id)
+    }
     isRepossessing = true
     for (handle, resource) in victims(of: id, asked.kind) {
       guard let still = domains[id]?.revocation, still.owed > 0 else { break }
@@ -119,6 +132,9 @@ extension Kernel {
   private mutating func record(_ resource: Resource, takenFrom id: EnvironmentID) {
     guard let number = domains[id]?.repossessions else { return }
     let (first, count) = resource.names
+    if trace.wants(.revocation) {
+      trace.record(.repossessed(kind: resource.kind.rawValue, first: first, count: count), of: id)
+    }
     let slot = Int(EXO_REPOSSESSED_OFFSET) + Int(number % UInt32(EXO_REPOSSESSED_CAPACITY)) * 16
     guard let field = startField(id, slot) else { return }
     memory.store(UInt64(resource.kind.rawValue) | UInt64(first) << 32, field)

@@ -16,6 +16,9 @@ struct Revocation: Sendable {
   enum Asker: Sendable {
     case environment(EnvironmentID, tag: UInt64)
     case host(@Sendable (_ given: UInt64, _ taken: UInt64) -> Void)
+
+    /// Nil for the host's program.
+    var environment: EnvironmentID? { if case .environment(let id, _) = self { id } else { nil } }
   }
 
   var owed: UInt64 { amount - given - taken }

@@ -72,6 +72,7 @@ extension Kernel {
     guard let connection = connections[key], connection.isOpen else { return }
     connections[key]?.isOpen = false
     for end in connection.ends {
+      if trace.wants(.gate) { trace.record(.disconnected(number: UInt32(end.number)), of: end.environment) }
       if connection.isLocal { setSlot(end, to: nil) }
       publishPeer(.closed, to: end)
       if end.environment != closer {

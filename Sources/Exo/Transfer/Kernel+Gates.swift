@@ -40,6 +40,7 @@ extension Kernel {
     do {
       let handle = try capabilities.mint(Authority(.gate(number), Resource.Kind.gate.rights), in: id)
       gates[number] = Gate(owner: id)
+      if trace.wants(.gate) { trace.record(.gateMade(number), of: id) }
       return (handle, number)
     } catch {
       releaseBindings(1, of: id)
@@ -93,6 +94,9 @@ extension Kernel {
       lead(connection)
     }
     newlyConnected += [id, owner]
+    if trace.wants(.gate) {
+      trace.record(.connected(to: owner, gate: gate, number: UInt32(number)), of: id)
+    }
     let told =
       UInt64(EXO_GATE_CONNECTED) | UInt64(gate) << 8 | (connection.isLocal ? UInt64(EXO_GATE_LOCAL) : 0)
     signals.append((owner, Event(kind: .gate, data: UInt32(other), value: told)))

@@ -18,6 +18,10 @@ struct TraceEvents: ParsableCommand {
         exocall       an exocall was served, how long that took and what it gave
         event         an event was posted to one
         fault         an exception that nothing is bound to
+        gate          one made a gate, connected to one, lost a connection; its processor
+                      was found in another environment by a call, and back; a call came
+                      to nothing
+        revocation    something was asked back, given, or taken after the deadline
 
       FORMATS
         text          one line each: time since the machine was made, thread,

@@ -77,6 +77,28 @@ struct TraceText: TraceTextWriter {
       return "\(text("call")) = \(Int64(result)) in \(span("duration"))"
     case "event": return "event \(text("kind")), data \(record.count("data")), value \(text("value"))"
     case "fault": return "fault \(text("vector")) at \(text("address"))"
+    case "gate":
+      switch text("what") {
+      case "made": return "gate \(record.count("gate")) made"
+      case "connected":
+        return
+          "connection \(record.count("number")) to \(record.count("peer"))'s gate \(record.count("gate"))"
+      case "closed": return "connection \(record.count("number")) closed"
+      case "called": return "is in \(record.count("peer")), by a call"
+      case "answered": return "is back from \(record.count("peer"))"
+      default: return "call given up: \(text("why"))"
+      }
+    case "revocation":
+      switch text("what") {
+      case "asked":
+        let asker = record["by"].map { _ in " by \(record.count("by"))" } ?? ""
+        return "asked for \(text("kind"))\(asker), \(record.count("owed")) owed"
+      case "aborted": return "out of time: \(record.count("owed")) \(text("kind")) owed"
+      case "repossessed":
+        return "repossessed: \(text("kind")) \(record.count("first")), \(record.count("count")) of them"
+      default:
+        return "\(text("kind")): \(record.count("given")) given, \(record.count("taken")) taken"
+      }
     default: return record.line
     }
   }
