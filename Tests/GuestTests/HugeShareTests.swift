@@ -108,10 +108,16 @@ import Testing
     try pair.map(pair.memory, of: 0)
     try pair.map(try pair.share(), of: 1)
     for guest in [0, 1] { try pair.look(guest) }
-    let id = pair.guests[0].id
+    let (id, latch) = (pair.guests[0].id, pair.guests[0].environment.latch)
+    // The other writes first: a write of the first would itself have KVM look at the entry that was lowered.
+    latch.beginHold()
+    defer { latch.endHold() }
     try pair.machine.withKernel { (kernel) throws(Refusal) in
       try kernel.protect(Self.place, pages: 512, rights: .read, in: id)
     }
+    try pair.look(1)
+    latch.endHold()
+    defer { latch.beginHold() }
     #expect(try pair.seenByTheFirst().filter { $0.contains("write at") } == [])
   }
 }
