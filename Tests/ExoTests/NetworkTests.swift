@@ -134,6 +134,30 @@ import Testing
     #expect(net.problems == [])
   }
 
+  /// Asked for bindings back as filters, an environment loses claims, the youngest first, and never what it was admitted to.
+  @Test func claimsCanBeAskedBackAndTaken() throws {
+    let net = try NetworkBench()
+    let (a, b) = (try net.station(1), try net.station(2))
+    try b.claim(Self.to(2))
+    try b.claim(Filter.ethernet.to(NetworkBench.address(2)).ipv4.udp(destinationPort: 9))
+    let unused = try #require(net.bench.kernel.capabilities.quotas.account(of: b.id)?.available(.bindings))
+    let atOnce = try net.bench.kernel.ask(
+      b.id, for: .filter, unused + 1, by: 0, asker: .environment(a.id, tag: 1))
+    #expect(atOnce == nil)
+    net.bench.kernel.repossess(b.id, at: 1)
+    // The claim of the port is gone, that of the address is not.
+    _ = try a.send(NetworkBench.packet(from: 1, to: 2, port: 9))
+    #expect(b.receive().count == 1)
+    #expect(net.bench.kernel.domains[b.id]?.repossessions == 1)
+    // More than there are claims: they go, and the authority to claim stays.
+    _ = try net.bench.kernel.ask(b.id, for: .filter, 100, by: 0, asker: .environment(a.id, tag: 1))
+    net.bench.kernel.repossess(b.id, at: 1)
+    _ = try a.send(NetworkBench.packet(from: 1, to: 2, port: 9))
+    #expect(b.receive().isEmpty)
+    #expect((try? net.bench.call(EXO_CALL_capability_inspect, b.filter.rawValue, by: b.id)) != nil)
+    #expect(net.problems == [])
+  }
+
   @Test func bindingsHaveAQuota() throws {
     let net = try NetworkBench()
     let a = try net.station(1)

@@ -102,6 +102,7 @@ extension Kernel {
       guard let root = capabilities.roots[authority.resource], capabilities.tree[root].handle == handle,
         capabilities.tree[root].environment == id
       else { continue }
+      guard isTakable(authority.resource) else { continue }
       var isMapped = false
       if case .frames(let run) = authority.resource {
         isMapped = (run.first..<run.end).contains { !frames.mappings(of: Frame($0)).isEmpty }
@@ -110,6 +111,15 @@ extension Kernel {
     }
     return found.sorted { $0.isMapped == $1.isMapped ? $0.age > $1.age : !$0.isMapped }
       .map { ($0.handle, $0.resource) }
+  }
+
+  /// Not what the machine's owner admitted an environment to: that is no binding of its, and all its claims would go with it.
+  private func isTakable(_ resource: Resource) -> Bool {
+    switch resource {
+    case .filter(let number), .transmit(let number):
+      network.withState { $0.authorities[number]?.isCharged } ?? false
+    default: true
+    }
   }
 
   // --- what the environment reads

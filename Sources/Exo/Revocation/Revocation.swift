@@ -28,7 +28,7 @@ struct Revocation: Sendable {
     switch kind {
     case .frames: .frames
     case .environment: .environments
-    case .gate, .region: .bindings
+    case .gate, .region, .filter, .transmit: .bindings
     default: nil
     }
   }
