@@ -50,6 +50,35 @@ import Testing
     #expect(replies == [packet + [0x22, 0x0d]])
   }
 
+  /// Sums of every length and content, where a carry may be lost or an odd byte be put on the wrong side.
+  @Test func compiledSumsAreTheInterpreters() throws {
+    let program =
+      Self.code(EXO_HANDLER_LENGTH, 1) + Self.code(EXO_HANDLER_COPY, 0, 0, 1)
+      + Self.code(EXO_HANDLER_CONSTANT, 2, 0, 0, 3) + Self.code(EXO_HANDLER_COPY, 2, 0, 2)
+      + Self.code(EXO_HANDLER_SUM, 2) + Self.code(EXO_HANDLER_STORE16, 0, 1, 2) + Self.code(EXO_HANDLER_SEND)
+      + Self.code(EXO_HANDLER_RESULT, 0, 3)
+    let handler = try PacketHandler(program)
+    let code = try #require(HandlerCode(handler))
+    var random = Randomness(seed: 8)
+    for length in 3..<1500 {
+      for kind in 0..<3 {
+        let packet = (0..<length).map { _ in
+          kind == 0 ? 0xff : kind == 1 ? 0 : UInt8(truncatingIfNeeded: random.next())
+        }
+        var replies: [[UInt8]] = []
+        for run in [handler.run, code.run]
+          as [(Span<UInt8>, (ArraySlice<UInt8>) -> Void) -> PacketHandler.Outcome]
+        {
+          #expect(run(packet.span) { replies.append(Array($0)) } == .init(delivers: false))
+        }
+        guard replies.count == 2, replies[0] == replies[1] else {
+          Issue.record("\(length) bytes: \(replies)")
+          return
+        }
+      }
+    }
+  }
+
   @Test func whatGoesPastAnEndFailsAndSendsNothing() throws {
     let reads: [[UInt8]] = [
       Self.code(EXO_HANDLER_LOAD8, 0, 0, 0, 8), Self.code(EXO_HANDLER_LOAD16, 0, 0, 0, 7),
@@ -77,10 +106,10 @@ import Testing
   }
 
   /// Random programs, most of them with valid instructions: those that are accepted end, and replies keep their size.
-  @Test func randomPrograms() {
+  @Test func randomPrograms() throws {
     var random = Randomness(seed: 31)
     var accepted = 0
-    var sent = 0
+    var (sent, failed) = (0, 0)
     for _ in 0..<60_000 {
       var bytes: [UInt8] = []
       let count = 1 + random.below(24)
@@ -98,15 +127,26 @@ import Testing
       guard let handler = try? PacketHandler(bytes) else { continue }
       accepted += 1
       let packet = (0..<random.below(128)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
-      var replies = 0
+      var replies: [[UInt8]] = []
       let outcome = handler.run(on: packet.span) { reply in
-        replies += 1
+        replies.append(Array(reply))
         if reply.count > PacketRing.size { Issue.record("a reply of \(reply.count) bytes") }
       }
-      #expect(replies <= Int(EXO_HANDLER_SENDS) && (!outcome.hasFailed || replies == 0))
-      sent += replies
+      #expect(replies.count <= Int(EXO_HANDLER_SENDS) && (!outcome.hasFailed || replies.isEmpty))
+      sent += replies.count
+      failed += outcome.hasFailed ? 1 : 0
+      // Compiled it does the same, the first time and again.
+      let code = try #require(HandlerCode(handler))
+      for _ in 0..<2 {
+        var compiled: [[UInt8]] = []
+        let same = code.run(on: packet.span) { compiled.append(Array($0)) }
+        guard same == outcome, compiled == replies else {
+          Issue.record("compiled: \(same) \(compiled); interpreted: \(outcome) \(replies): \(handler)")
+          return
+        }
+      }
     }
-    #expect(accepted > 10_000 && sent > 100)
+    #expect(accepted > 10_000 && sent > 100 && failed > 1000)
   }
 
   /// A handler of one environment answers another, as far as its ring may send, and no handler answers a handler.

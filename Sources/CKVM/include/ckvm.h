@@ -94,6 +94,11 @@ int ckvm_code_memory(uint64_t size, void *_Nullable *_Nonnull writable, void *_N
 static inline uint64_t ckvm_run_classifier(uint64_t code, const void *_Nullable packet, uint64_t length) {
   return ((uint64_t (*)(const void *_Nullable, uint64_t))code)(packet, length);
 }
+/// The same for a packet's handler, with the memory that it works in.
+static inline uint64_t ckvm_run_handler(
+    uint64_t code, const void *_Nullable packet, uint64_t length, void *_Nonnull frame) {
+  return ((uint64_t (*)(const void *_Nullable, uint64_t, void *_Nonnull))code)(packet, length, frame);
+}
 
 // --- waiting and waking
 int ckvm_eventfd(void);

@@ -86,7 +86,7 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   private let capture: PacketCapture
   private var rings: [PacketRing?] = []
   /// What each filter in the classifier belongs to.
-  private var bound: [FilterID: (authority: UInt32, slot: Int, handler: PacketHandler?)] = [:]
+  private var bound: [FilterID: (authority: UInt32, slot: Int, handler: BoundHandler?)] = [:]
   /// What handlers have to say, with the rings they speak for.
   private var replies: [(slot: Int, packet: [UInt8])] = []
   var authorities: [UInt32: NetworkAuthority] = [:]
@@ -169,7 +169,9 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   /// Has a handler run on what a claim matches, or none.
   mutating func bind(_ handler: PacketHandler?, to number: UInt32) throws(Refusal) {
     guard let id = authorities[number]?.binding, let was = bound[id] else { throw .absent }
-    bound[id] = (was.authority, was.slot, handler)
+    let compiled = bound.values.count { $0.handler?.code != nil }
+    let bindable = handler.map { BoundHandler($0, compiling: compiled < BoundHandler.compiledLimit) }
+    bound[id] = (was.authority, was.slot, bindable)
   }
 
   // --- packets

@@ -1,4 +1,5 @@
-/// The few x86-64 instructions that filters are made of, as bytes (Intel SDM 2). Only registers a C function may change are used:
+/// The few x86-64 instructions that filters are made of, as bytes (Intel SDM 2), and labels for any code. Filters use only registers
+/// that a C function may change:
 ///
 ///     rdi  the packet      rsi  its length     rdx  where offsets count from
 ///     rax  the best rank   r8   a field        r11  the protocol extension headers led to
@@ -15,6 +16,8 @@ struct X86Assembler {
     case above = 0x87
     case equal = 0x84
     case notEqual = 0x85
+    case belowOrEqual = 0x86
+    case negative = 0x88
   }
 
   mutating func label() -> Label {
