@@ -96,6 +96,7 @@ static const struct row rows[] = {
     {"pathfinder_10", linux_pathfinder_10, NULL, 0, 1, "a PATHFINDER-style matcher in C: shared cells, hashed values, interpreted"},
     {"pathfinder_10000", linux_pathfinder_10000, NULL, 0, 1, "a PATHFINDER-style matcher in C: shared cells, hashed values, interpreted"},
     {"udp_rtt", linux_udp_rtt, NULL, 0, 1, "recvfrom and sendto in a namespace at the other end of a veth pair"},
+    {"udp_rtt_beside_9", linux_udp_rtt_beside_9, NULL, 0, 1, "the same beside nine processes that compute on its processor"},
     {"machine_start", linux_spawn_first, NULL, 0, 1,
      "posix_spawn of the smallest static program to its first instruction"},
     {"environment_create", linux_fork_first, NULL, 0, 1,

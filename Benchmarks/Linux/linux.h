@@ -94,5 +94,5 @@ void linux_make_packet(unsigned char *packet, uint32_t *random, unsigned filters
 // pathfinder.c
 row_function linux_pathfinder_10, linux_pathfinder_10000;
 // wire.c
-row_function linux_udp_rtt;
+row_function linux_udp_rtt, linux_udp_rtt_beside_9;
 #endif

@@ -15,10 +15,11 @@ private let library = "what there is to it is the library's own"
 private let policy = "how time is divided is a policy, not a mechanism"
 
 private let absentLinux: [String: String] = {
+  let express = "Linux's way to answer in the kernel (XDP) needs a compiler and a loader of its own"
   let silent = "Linux takes memory back without asking, so there is nothing to time"
   return [
     "revoke_1": silent, "revoke_1000": silent,
-    "udp_rtt_ash": "Linux's way to answer in the kernel (XDP) needs a compiler and a loader of its own",
+    "udp_rtt_ash": express, "udp_rtt_ash_beside_9": express,
   ]
 }()
 
@@ -26,7 +27,7 @@ private let absentFloor: [String: String] = {
   var reasons = [
     "libos_call": "one load, less than a turn of the loop around it",
     "matmul150_int": asLinux, "matmul150_double": asLinux, "matmul1024_double": asLinux,
-    "udp_rtt": library, "udp_rtt_ash": library,
+    "udp_rtt": library, "udp_rtt_ash": library, "udp_rtt_beside_9": library, "udp_rtt_ash_beside_9": library,
     "launch_hello": "what a machine takes is in machine_start; the rest is a process's",
     "parked_memory": "without a virtual processor there is no mechanism: what is kept is Exo's own",
     "slice_error": policy, "stride_error": policy, "thread_switch": library,

@@ -27,7 +27,8 @@ let paperFigures: [String: PaperFigures] = [
   "appel1": PaperFigures(table: 10, ultrix: 262, exo: 34, note: "per page"),
   "appel2": PaperFigures(table: 10, ultrix: 232, exo: 22, note: "per page"),
   "udp_rtt": PaperFigures(table: 11, ultrix: 3400, exo: 320, note: "60 bytes over Ethernet"),
-  "udp_rtt_ash": PaperFigures(table: 11, ultrix: 3400, exo: 259, note: "60 bytes over Ethernet"),
+  "udp_rtt_ash": PaperFigures(
+    table: 11, ultrix: 3400, exo: 259, note: "60 bytes over Ethernet; figure 2: as much beside nine others"),
   "tlrpc": PaperFigures(table: 12, ultrix: nil, exo: 2.9),
   "filter_insert": PaperFigures(table: nil, ultrix: nil, exo: 220, note: "DPF, SIGCOMM 1996"),
   "dirty_inverted": inverted(8.0, plain: 17.5),

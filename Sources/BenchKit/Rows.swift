@@ -101,6 +101,8 @@ extension BenchRow {
     row("filter_insert", .packets, "insert a filter"),
     row("udp_rtt", .packets, "60-byte datagram there and back"),
     row("udp_rtt_ash", .packets, "the same, answered by a handler in the kernel"),
+    row("udp_rtt_beside_9", .packets, "there and back while nine others compute"),
+    row("udp_rtt_ash_beside_9", .packets, "the same, answered by a handler in the kernel"),
   ]
   private static let life = [
     row("machine_start", .life, "a machine, to its first instruction"),

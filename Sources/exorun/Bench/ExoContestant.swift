@@ -178,7 +178,9 @@ private let descriptions = [
   "pathfinder_10000": "filters merged and compiled, as demux_10000",
   "udp_rtt": "the LibOS's UDP in a guest, frames of one end of a veth pair by AF_PACKET",
   "udp_rtt_ash":
-    "the same, answered by a handler of 36 instructions, interpreted, in the thread that receives",
+    "the same, answered by a handler of 36 instructions, compiled, in the thread that receives",
+  "udp_rtt_beside_9": "the same beside nine environments that compute on its processor",
+  "udp_rtt_ash_beside_9": "a handler beside nine environments that compute on the processor of its own",
   "filter_insert": "into 10,000 filters merged and compiled, which goes on with the next packet",
   "machine_start": "a machine of 64 MiB and the smallest environment, to its first instruction",
   "environment_create":

@@ -33,9 +33,11 @@ final class GuestSession {
 
   /// Sends a command; what the guest answers.
   func ask(_ command: String) throws(SampleError) -> String {
-    try input.write(command)
+    try tell(command)
     return try line()
   }
+  /// Sends a command without waiting for its answer.
+  func tell(_ command: String) throws(SampleError) { try input.write(command) }
 
   /// The next line the guest writes.
   func line() throws(SampleError) -> String {

@@ -10,6 +10,8 @@ import ExoGuests
   private var wire: OpaquePointer?
   private var machine: Machine?
   private var session: GuestSession?
+  /// Environments that compute.
+  private var others: [GuestSession] = []
   /// The row that it is for.
   private var current = ""
 
@@ -19,19 +21,25 @@ import ExoGuests
     unsafe bench_wire_close(wire)
   }
 
+  private static let rows: [String: (byHandler: Bool, others: Int)] = [
+    "udp_rtt": (false, 0), "udp_rtt_ash": (true, 0), "udp_rtt_beside_9": (false, 9),
+    "udp_rtt_ash_beside_9": (true, 9),
+  ]
+
   /// Nil: no row of these.
   func sample(_ row: BenchRow, _ iterations: UInt32) throws(SampleError) -> Double? {
-    guard row.id == "udp_rtt" || row.id == "udp_rtt_ash" else { return nil }
-    if session == nil || current != row.id { try prepare(byHandler: row.id == "udp_rtt_ash") }
+    guard let kind = Self.rows[row.id] else { return nil }
+    if session == nil || current != row.id { try prepare(byHandler: kind.byHandler, others: kind.others) }
     current = row.id
     let nanoseconds = unsafe bench_wire_round_trips(wire!, iterations)
     guard nanoseconds >= 0 else { throw .failed("a datagram: \(errorText(Int32(-nanoseconds)))") }
     return nanoseconds
   }
 
-  private func prepare(byHandler: Bool) throws(SampleError) {
+  private func prepare(byHandler: Bool, others count: Int) throws(SampleError) {
     session?.close()
     session = nil
+    others = []
     machine?.stop()
     machine = nil
     guard let bytes = ExoGuests.image("GuestNetwork") else { throw .unavailable("the guest is not built in") }
@@ -52,6 +60,7 @@ import ExoGuests
         variables: ["EXO_IP=10.77.0.2/24"], isOnNetwork: true)
       while try session.line() != "ready at port 7" {}
       self.session = session
+      for _ in 0..<count { others.append(try Self.busy(in: machine)) }
     } catch let error as SampleError {
       throw error
     } catch {
@@ -59,5 +68,15 @@ import ExoGuests
     }
     // The first has neighbours to find.
     _ = unsafe bench_wire_round_trips(wire!, 1)
+  }
+
+  /// An environment that computes until its machine ends.
+  private static func busy(in machine: Machine) throws(SampleError) -> GuestSession {
+    guard let bytes = ExoGuests.image("GuestBench") else { throw .unavailable("the guest is not built in") }
+    let image: GuestImage
+    do { image = try GuestImage(name: "bench", bytes: bytes) } catch { throw .failed("\(error)") }
+    let session = try GuestSession(machine, image, arguments: ["bench"])
+    try session.tell("procedure_call \(UInt64(1) << 60)\n")
+    return session
   }
 }
