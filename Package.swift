@@ -85,7 +85,7 @@ let products: [Target] = [
     swiftSettings: guestSwift + [.unsafeFlags(["-O"])]),
   .target(
     name: "BenchProductsHost", path: "Benchmarks/ProductsHost",
-    swiftSettings: [.unsafeFlags(["-wmo", "-O", "-Xcc", "-fno-omit-frame-pointer"])]),
+    swiftSettings: [.unsafeFlags(["-O", "-Xcc", "-fno-omit-frame-pointer"])]),
 ]
 
 // Measurement code is optimised in every build: a figure from a debug build would mean nothing.
