@@ -58,6 +58,49 @@ extension GuestTests {
       }
     }
 
+    /// A parked environment that an event wakes enters its handler on a virtual processor that was another's: in its own address
+    /// space, or it would run there.
+    @Test func aParkedOneWakesInItsHandler() async throws {
+      let seen = Assembly.dataBase + 64
+      let place: UInt64 = 0x2000_0000
+      let handler = Assembly {
+        $0.store8(1, at: seen)
+        $0.raw(0x48, 0xcf)  // iretq
+      }
+      let heard = Handmade(others: [
+        HandmadeSegment(address: place, flags: 5, pages: 1, content: handler.bytes)
+      ]) {
+        $0.exocall(
+          EXO_CALL_event_bind, .value(place), .value(Assembly.dataBase + 0x3000),
+          .value(1 << UInt64(EXO_EVENT_TIMER)))
+        $0.exitUnlessZero()
+        $0.store8(UInt8(ascii: "h"), at: Assembly.dataBase)
+        $0.write(Assembly.dataBase, 1)
+        $0.repeatUntil(raxIs: 1) {
+          $0.ring(EXO_DOORBELL_WAIT, 1000)
+          $0.load(.rax, at: seen)
+        }
+        $0.exit()
+      }
+      try await withMachine(memory: 96 << 20, processors: 1) { test in
+        let output = Output()
+        let first = try test.launch(
+          try heard.image(), console: output.console(), timeLimit: .seconds(300))
+        #expect(try await said("h", 1, in: output))
+        let count = ProcessorLoop.residentLimit + 32
+        var others: [Environment] = []
+        for _ in 0..<count {
+          others.append(
+            try test.launch(
+              try Self.sleeper.image(), console: output.console(), timeLimit: .seconds(300)))
+        }
+        #expect(try await said("s", count, in: output))
+        first.post(Event(kind: .timer, value: 1))
+        #expect(await first.outcome() == .exited(status: 0))
+        #expect(others.allSatisfy { !$0.endRequested.load(ordering: .relaxed) }, "another was entered")
+      }
+    }
+
     /// Whether so many have said a letter within ten minutes.
     private func said(_ letter: Character, _ count: Int, in output: Output) async throws -> Bool {
       let wanted = letter.asciiValue ?? 0

@@ -72,7 +72,8 @@ static inline void ckvm_set_immediate_exit(struct kvm_run *run, uint8_t on) {
 }
 /// Which register sets KVM copies into the run page at each exit: 1 general, 2 system, 4 events.
 static inline void ckvm_sync_valid(struct kvm_run *run, uint64_t sets) { run->kvm_valid_regs = sets; }
-static inline void ckvm_sync_dirty(struct kvm_run *run, uint64_t sets) { run->kvm_dirty_regs = sets; }
+// Sets that the next entry takes over, beside those that still wait for one: KVM clears each as it does.
+static inline void ckvm_sync_dirty(struct kvm_run *run, uint64_t sets) { run->kvm_dirty_regs |= sets; }
 static inline struct kvm_regs *ckvm_sync_registers(struct kvm_run *run) { return &run->s.regs.regs; }
 static inline struct kvm_sregs *ckvm_sync_system_registers(struct kvm_run *run) { return &run->s.regs.sregs; }
 
