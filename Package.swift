@@ -73,7 +73,7 @@ let guests = [
   guest("GuestExos", "exos", with: ["ExosSupport", "ExosMemory", "ExosThreads", "ExosConcurrency"]),
   guest("GuestUnix", "unix", with: ["ExosIPC", "ExosFork", "ExosShell"]),
   guest("GuestNetwork", "network", with: ["ExosNetwork", "ExosThreads", "ExosConcurrency"]),
-  guest("GuestHostile", "hostile", with: ["HostileSupport", "ExosIPC", "ExosNetwork"]),
+  guest("GuestHostile", "hostile", with: ["HostileSupport", "ExosMemory", "ExosIPC", "ExosNetwork"]),
   .executableTarget(
     name: "GuestC", dependencies: ["LibOSC", "LibOSCHeader"], path: "guests/c", cSettings: guestC),
 ].filter { chosenGuests?.contains($0.path ?? "") ?? true }

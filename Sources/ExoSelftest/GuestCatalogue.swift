@@ -113,6 +113,10 @@ public enum GuestCatalogue {
       "Virtual memory by a library: demand, copy-on-write, stacks, paging, Appel and Li's primitives.",
       [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
     BuiltInGuest(
+      "keys", in: "GuestExos",
+      "Protection keys by a library, where the machine has them; the refusal where not.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"]))]),
+    BuiltInGuest(
       "applications", in: "GuestExos",
       "What faults are good for: collectors, checkpoints, a coherent region, page tables and colours of one's own.",
       [Trial(output: .containing([" promises kept, 0 broken\n"]))]),

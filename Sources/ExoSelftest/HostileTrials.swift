@@ -56,7 +56,7 @@ extension Trial {
     "page-vectors", "huge-pages",
     "privileged", "ports", "flags", "segments", "compatibility", "interrupts", "system-calls", "bases",
     "doorbell",
-    "dirty-processor", "system-call-handler", "nucleus-calls",
+    "dirty-processor", "system-call-handler", "nucleus-calls", "keys", "keys-left", "keys-sent",
     "exception-stacks", "exception-handlers", "small-stack", "pinned-stack", "stub-fault", "guarantees",
     "events", "slices", "predicates", "doorbell-storm", "exception-storm", "event-storm", "call-storm",
     "yield-cycle", "keeps",

@@ -126,6 +126,21 @@ at EXO_NUCLEUS_PROBE_STUB
 // Protected control transfer: RAX holds the number of a connection * 16. The slot leads to the peer's address space, and
 // to the frame of this connection in the peer's own transfer page, which lies at the same address; a slot of no
 // connection leads back to the caller. What is left in RAX is the receiver's own root table.
+//
+// Once protection keys are on in this machine, PKRU is not the message's: one environment's would keep another from its own
+// stack. So it becomes 0 on the way, for which three registers must be, and go by the nucleus's own stack meanwhile.
+at EXO_NUCLEUS_TRANSFER_KEYS_STUB
+  op push %rcx
+  op push %rdx
+  op push %rax
+  op xor %eax, %eax
+  op xor %ecx, %ecx
+  op xor %edx, %edx
+  op wrpkru
+  op pop %rax
+  op pop %rdx
+  op pop %rcx
+.set count_transfer_keys, count
 at EXO_NUCLEUS_TRANSFER_STUB
   op and $((EXO_CONNECTIONS - 1) * EXO_TRANSFER_SLOT_SIZE), %eax
   op mov (EXO_NUCLEUS_TRANSFER + 8)(%rax), %rsp
@@ -133,17 +148,19 @@ at EXO_NUCLEUS_TRANSFER_STUB
   op mov %rax, %cr3
   op iretq
 .set count_transfer, count
+.set count_transfer_keys, count_transfer_keys + count
 
 exo_nucleus_finish:
 
 .balign 4
 .globl exo_nucleus_count_default, exo_nucleus_count_pf_address, exo_nucleus_count_upcall, exo_nucleus_count_protect
-.globl exo_nucleus_count_null, exo_nucleus_count_transfer, exo_nucleus_count_total
+.globl exo_nucleus_count_null, exo_nucleus_count_transfer, exo_nucleus_count_transfer_keys, exo_nucleus_count_total
 exo_nucleus_count_default: .long count_default
 exo_nucleus_count_pf_address: .long count_pf_address
 exo_nucleus_count_upcall: .long count_upcall
 exo_nucleus_count_protect: .long count_protect
 exo_nucleus_count_null: .long count_null
 exo_nucleus_count_transfer: .long count_transfer
+exo_nucleus_count_transfer_keys: .long count_transfer_keys
 exo_nucleus_count_total: .long total
 .section .note.GNU-stack, "", @progbits

@@ -104,7 +104,7 @@ import Testing
   @Test func errorsAreKnown() {
     let known: Set<String> = [
       "EPERM", "ENOENT", "EIO", "EBADF", "EAGAIN", "ENOMEM", "EFAULT", "EBUSY", "EEXIST", "EINVAL", "ENOSPC",
-      "EPIPE", "ERANGE", "ENOSYS", "ESTALE", "EDQUOT",
+      "EPIPE", "ERANGE", "ENOSYS", "EOPNOTSUPP", "ESTALE", "EDQUOT",
     ]
     for number in 0..<EXO_CALL_COUNT.rawValue {
       let errors = Self.row(number)?.errors ?? []

@@ -17,6 +17,7 @@ import Testing
     case loadRSPFrom(UInt32)
     case loadRAXFrom(UInt32)
     case moveRAXToCR3
+    case pushRCX, pushRDX, popRAX, popRCX, popRDX, clearECX, clearEDX, writeKeys
     case readClock, moveEAXToESI, nop
     case padding
     // SYSCALL. Jumps are by their target's offset.
@@ -50,6 +51,14 @@ import Testing
     func matches(_ bytes: [UInt8]) -> Bool { code[at...].starts(with: bytes) }
     if matches([0xe6]), at + 1 < code.count { return (.out(port: code[at + 1]), 2) }
     if matches([0x50]) { return (.pushRAX, 1) }
+    if matches([0x51]) { return (.pushRCX, 1) }
+    if matches([0x52]) { return (.pushRDX, 1) }
+    if matches([0x58]) { return (.popRAX, 1) }
+    if matches([0x59]) { return (.popRCX, 1) }
+    if matches([0x5a]) { return (.popRDX, 1) }
+    if matches([0x31, 0xc9]) { return (.clearECX, 2) }
+    if matches([0x31, 0xd2]) { return (.clearEDX, 2) }
+    if matches([0x0f, 0x01, 0xef]) { return (.writeKeys, 3) }
     if matches([0x0f, 0x20, 0xd0]) { return (.moveCR2ToRAX, 3) }
     if matches([0x48, 0x87, 0x04, 0x24]) { return (.exchangeRAXAtRSP, 4) }
     if matches([0x48, 0xbc]), at + 10 <= code.count {
@@ -226,6 +235,13 @@ import Testing
     #expect(Self.instructions(at: EXO_NUCLEUS_TRANSFER_STUB) == expected)
     // Aegis: 30 (SOSP 1995, section 5.5).
     #expect(exo_nucleus_count_transfer == UInt32(expected.count))
+    // PKRU becomes 0, and three registers stay what they were.
+    let forgetting: [Instruction] = [
+      .pushRCX, .pushRDX, .pushRAX, .clearEAX, .clearECX, .clearEDX, .writeKeys, .popRAX, .popRDX, .popRCX,
+    ]
+    #expect(Self.instructions(at: EXO_NUCLEUS_TRANSFER_KEYS_STUB) == forgetting + expected)
+    #expect(exo_nucleus_count_transfer_keys == UInt32(forgetting.count + expected.count))
+    #expect(exo_nucleus_count_transfer_keys <= 30)
   }
 
   @Test func probeStub() {
@@ -255,7 +271,7 @@ import Testing
   @Test func stubsDoNotOverlap() {
     let starts = [
       0, Self.stubs, Int(EXO_NUCLEUS_PF_ADDRESS_STUB), Int(EXO_NUCLEUS_NO_ENTRY_STUB),
-      Int(EXO_NUCLEUS_SYSCALL_STUB), Int(EXO_NUCLEUS_PROBE_STUB),
+      Int(EXO_NUCLEUS_SYSCALL_STUB), Int(EXO_NUCLEUS_PROBE_STUB), Int(EXO_NUCLEUS_TRANSFER_KEYS_STUB),
       Int(EXO_NUCLEUS_TRANSFER_STUB),
     ]
     #expect(starts == starts.sorted())

@@ -19,7 +19,7 @@ import Testing
       "EPERM": EXO_EPERM, "ENOENT": EXO_ENOENT, "EIO": EXO_EIO, "EBADF": EXO_EBADF, "EAGAIN": EXO_EAGAIN,
       "ENOMEM": EXO_ENOMEM, "EFAULT": EXO_EFAULT, "EBUSY": EXO_EBUSY, "EEXIST": EXO_EEXIST,
       "EINVAL": EXO_EINVAL, "ENOSPC": EXO_ENOSPC, "EPIPE": EXO_EPIPE, "ERANGE": EXO_ERANGE,
-      "ENOSYS": EXO_ENOSYS, "ESTALE": EXO_ESTALE, "EDQUOT": EXO_EDQUOT,
+      "ENOSYS": EXO_ENOSYS, "EOPNOTSUPP": EXO_EOPNOTSUPP, "ESTALE": EXO_ESTALE, "EDQUOT": EXO_EDQUOT,
     ]
     var random = SeededGenerator(seed: 99)
     for call in 0..<EXO_CALL_COUNT.rawValue {
@@ -71,6 +71,8 @@ import Testing
     case .unmap(let address, let pages): return isMappable(address, pages)
     case .protect(let address, let pages, let rights):
       return isMappable(address, pages) && rights.isSubset(of: .all)
+    case .keySet(let address, let pages, let key):
+      return isMappable(address, pages) && 0..<Int(EXO_KEYS) ~= key
     case .exceptionBind(let vector, let handler, let top, let withAddress):
       return vector.isBindable && handler.value < limit && top.value % 16 == 0
         && top.value <= exo_kit_start && top.value - UInt64(EXO_EXCEPTION_PUSH) >= UInt64(EXO_USER_FLOOR)

@@ -23,6 +23,7 @@ final class KernelModel {
     self.seed = seed
     random = Randomness(seed: seed)
     bench = try KernelBench(frames: Self.frames)
+    if seed % 2 == 0 { bench.kernel.keys = .off }
     try addDomain()
     try addDomain()
   }
@@ -272,6 +273,9 @@ final class KernelModel {
       if random.oneIn(3) { return submission(EXO_CALL_unmap, [hugeAddress(), 512]) }
       return submission(EXO_CALL_unmap, [sensibleAddress(), pages()])
     case 10...11:
+      if random.oneIn(4) {
+        return submission(EXO_CALL_key_set, [sensibleAddress(), pages(), UInt64(random.below(17))])
+      }
       if random.oneIn(3) { return submission(EXO_CALL_protect, [hugeAddress(), 512, rights()]) }
       return submission(EXO_CALL_protect, [sensibleAddress(), pages(), rights()])
     case 12...13:

@@ -48,6 +48,7 @@ import Testing
       for (address, reached) in [
         (exo_nucleus_text, false), (exo_nucleus_data, false), (exo_nucleus_idt, false),
         (exo_nucleus_scratch, true), (exo_nucleus_scratch + 4096, false), (exo_nucleus_tables, false),
+        (exo_nucleus_stacks, false),
       ] {
         let (rights, entry) = shell.space.access(to: GuestAddress(address), in: bench.kernel.memory)
         #expect(rights == (reached ? [.read, .write] : []))

@@ -1,5 +1,6 @@
 import BenchLoops
 import ExoABI
+import ExosMemory
 import GuestRuntime
 import LibOS
 
@@ -30,6 +31,9 @@ enum Counts {
     report("transfer_round_trusting", Transfers.countTrusting(ticks))
     report("transfer_async_round", Yields.count(ticks))
     report("exocall_ring", exocall(ticks))
+    // Last: from then on transfers make PKRU 0.
+    report("keys_protect100", protectByKey(ticks))
+    report("transfer_round_keys", ProtectionKeys.areOffered && Transfers.count(ticks))
     print("end")
   }
 
@@ -103,6 +107,20 @@ enum Counts {
       try Exceptions.unbind(.breakpoint)
       return true
     } catch { return false }
+  }
+
+  /// A hundred pages, and back.
+  private static func protectByKey(_ ticks: UnsafeMutablePointer<UInt32>) -> Bool {
+    guard let key = try? ProtectionKeys.take() else { return false }
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: 100 << 12, alignment: 4096)
+    guard (try? key.tag(UInt64(UInt(bitPattern: memory)), pages: 100)) != nil else { return false }
+    for index in 0..<16 {
+      let rights: Rights = index & 1 == 0 ? .read : [.read, .write]
+      let begin = exo_ticks()
+      key.allow(rights)
+      ticks[index & 7] = UInt32(truncatingIfNeeded: exo_ticks() &- begin)
+    }
+    return true
   }
 
   private static func exocall(_ ticks: UnsafeMutablePointer<UInt32>) -> Bool {

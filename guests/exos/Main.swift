@@ -10,9 +10,10 @@ import LibOS
     case "vm": virtualMemory()
     case "threads": threads()
     case "applications": applications()
+    case "keys": protectionKeys()
     case "schedulers": schedulers()
     default:
-      print("\(name): not one of this image's guests: vm, applications, threads, schedulers")
+      print("\(name): not one of this image's guests: vm, keys, applications, threads, schedulers")
       exit(127)
     }
   }

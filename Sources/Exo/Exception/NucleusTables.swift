@@ -23,10 +23,7 @@ struct NucleusTables: Sendable {
     memory.store(tss >> 32, gdt(EXO_TSS_SELECTOR + 8))
     // I/O map base past the limit: ring 3 may use no port.
     memory.store32(0x68 << 16, tssField(0x64))
-    setStack(slot: Int(EXO_IST_NUCLEUS), top: UInt64(exo_kit_trap) + UInt64(EXO_TRAP_NUCLEUS_TOP), in: memory)
-    setStack(
-      slot: Int(EXO_IST_DOUBLE_FAULT), top: UInt64(exo_kit_trap) + UInt64(EXO_TRAP_DOUBLE_FAULT_TOP),
-      in: memory)
+    setNucleusStacks(at: exo_kit_trap, in: memory)
     for vector in 0..<UInt8(EXO_VECTOR_COUNT) { unbind(ExceptionVector(vector), in: memory) }
   }
 
@@ -42,6 +39,12 @@ struct NucleusTables: Sendable {
     let offset = 0x24 + 8 * (slot - 1)
     memory.store32(UInt32(truncatingIfNeeded: top), tssField(offset))
     memory.store32(UInt32(truncatingIfNeeded: top >> 32), tssField(offset + 4))
+  }
+
+  /// Where the trap page is found by the nucleus's own gates.
+  func setNucleusStacks(at page: UInt64, in memory: PhysicalMemory) {
+    setStack(slot: Int(EXO_IST_NUCLEUS), top: page + UInt64(EXO_TRAP_NUCLEUS_TOP), in: memory)
+    setStack(slot: Int(EXO_IST_DOUBLE_FAULT), top: page + UInt64(EXO_TRAP_DOUBLE_FAULT_TOP), in: memory)
   }
 
   /// The vector goes to the nucleus, which ends the environment. The stack is the pinned trap page: with IST 0 an
@@ -73,10 +76,11 @@ struct NucleusTables: Sendable {
       selector: EXO_NUCLEUS_CS, stack: ExceptionVector.pageFault.stackSlot, in: memory)
   }
 
-  /// #OF, which `int $4` raises, enters the nucleus's stub for control transfer.
-  func bindTransfer(in memory: PhysicalMemory) {
+  /// #OF, which `int $4` raises, enters the nucleus's stub for control transfer: that which makes PKRU 0, or the shorter one.
+  func bindTransfer(withKeys: Bool, in memory: PhysicalMemory) {
+    let stub = withKeys ? EXO_NUCLEUS_TRANSFER_KEYS_STUB : EXO_NUCLEUS_TRANSFER_STUB
     setGate(
-      .overflow, target: UInt64(exo_nucleus_text) + UInt64(EXO_NUCLEUS_TRANSFER_STUB),
+      .overflow, target: UInt64(exo_nucleus_text) + UInt64(stub),
       selector: EXO_NUCLEUS_CS, stack: Int(EXO_IST_NUCLEUS), in: memory)
   }
 

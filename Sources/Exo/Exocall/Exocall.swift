@@ -15,6 +15,7 @@ struct Refusal: Error, Hashable, Sendable {
   static let brokenPipe = Refusal(code: EXO_EPIPE)
   static let outOfRange = Refusal(code: EXO_ERANGE)
   static let noSpace = Refusal(code: EXO_ENOSPC)
+  static let unsupported = Refusal(code: EXO_EOPNOTSUPP)
   static let noSuchCall = Refusal(code: EXO_ENOSYS)
   static let stale = Refusal(code: EXO_ESTALE)
   static let quota = Refusal(code: EXO_EDQUOT)
@@ -34,6 +35,7 @@ enum Exocall: Hashable, Sendable {
     huge: Bool = false)
   case unmap(address: GuestAddress, pages: Int)
   case protect(address: GuestAddress, pages: Int, rights: Rights)
+  case keySet(address: GuestAddress, pages: Int, key: Int)
   case clock
   case exceptionBind(
     vector: ExceptionVector, handler: GuestAddress, stackTop: GuestAddress, withAddress: Bool)
@@ -125,6 +127,9 @@ enum Exocall: Hashable, Sendable {
     case EXO_CALL_protect.rawValue:
       self = .protect(
         address: try Self.mappable(a, pages: b), pages: try Self.pages(b), rights: try Self.rights(c))
+    case EXO_CALL_key_set.rawValue:
+      guard c < UInt64(EXO_KEYS) else { throw .invalid }
+      self = .keySet(address: try Self.mappable(a, pages: b), pages: try Self.pages(b), key: Int(c))
     case EXO_CALL_clock.rawValue: self = .clock
     case EXO_CALL_exception_bind.rawValue:
       let vector = try Self.vector(a)

@@ -214,6 +214,7 @@ extension Kernel {
     case .unmap(let address, let pages): try unmap(address, pages: pages, in: id)
     case .protect(let address, let pages, let rights):
       try protect(address, pages: pages, rights: rights, in: id)
+    case .keySet(let address, let pages, let key): try setKey(key, address, pages: pages, in: id)
     case .exceptionBind(let vector, let handler, let stackTop, let withAddress):
       try bindException(
         vector, handler: handler, stackTop: stackTop, withAddress: withAddress, in: id)

@@ -319,6 +319,7 @@ extension Kernel {
     }
     if mechanisms.kind == .native {
       fixed[exo_nucleus_scratch] = NativeRing0.scratchEntry(shell.trap)
+      fixed[exo_nucleus_stacks] = NativeRing0.stackEntry(shell.trap)
     }
     return fixed
   }
@@ -335,10 +336,10 @@ extension Kernel {
     if (exo_kit_start..<exo_kit_end).contains(address.value), !arguments.contains(address.value) {
       return "over the kit"
     }
-    // Present, writable, user, accessed, dirty; granted rights; pinned; the frame; no execution.
+    // Present, writable, user, accessed, dirty; granted rights; pinned; the frame; a key, where there are any; no execution.
     let allowed =
       0x67 | PageTableEntry.grantedMask | PageTableEntry.pinned | PageTableEntry.addressMask
-      | PageTableEntry.noExecute
+      | PageTableEntry.noExecute | (keys == .on ? PageTableEntry.keyMask : 0)
     if entry.bits & ~allowed != 0 { return "bits that no entry has" }
     if entry.bits & PageTableEntry.user == 0 { return "a page of the nucleus" }
     if !entry.isPresent, entry.bits & PageTableEntry.writable != 0 { return "writable and absent" }

@@ -67,7 +67,8 @@ extension Kernel {
       let stack = Int(isNuclear ? EXO_IST_DOUBLE_FAULT : EXO_IST_NUCLEUS)
       return (false, gate.stack == stack ? nil : "the nucleus's with stack \(gate.stack)")
     }
-    if vector == .overflow, gate.target == exo_nucleus_text + UInt64(EXO_NUCLEUS_TRANSFER_STUB) {
+    let transfer = keys == .on ? EXO_NUCLEUS_TRANSFER_KEYS_STUB : EXO_NUCLEUS_TRANSFER_STUB
+    if vector == .overflow, gate.target == exo_nucleus_text + UInt64(transfer) {
       let isSound =
         domain.entry != nil && gate.selector == EXO_NUCLEUS_CS && gate.stack == Int(EXO_IST_NUCLEUS)
       return (false, isSound ? nil : "transfer without an entry")
@@ -142,9 +143,10 @@ extension Kernel {
         wrong.append("\(id): segment \(hexadecimal(selector)) is \(hexadecimal(word))")
       }
     }
+    let stacks = mechanisms.kind == .native ? exo_nucleus_stacks : exo_kit_trap
     for (slot, top) in [
       (EXO_IST_NUCLEUS, EXO_TRAP_NUCLEUS_TOP), (EXO_IST_DOUBLE_FAULT, EXO_TRAP_DOUBLE_FAULT_TOP),
-    ] where interruptStack(Int(slot), of: domain) != exo_kit_trap + UInt64(top) {
+    ] where interruptStack(Int(slot), of: domain) != stacks + UInt64(top) {
       wrong.append("\(id): the nucleus's stack \(slot) is moved")
     }
     let ports = memory.load32(PhysicalAddress(data + UInt64(EXO_NUCLEUS_TSS_OFFSET) + 0x64)) >> 16

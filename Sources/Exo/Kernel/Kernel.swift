@@ -13,6 +13,8 @@ struct Kernel: ~Copyable {
   let trace: Trace
   /// How this kind of machine is dealt with.
   private(set) var mechanisms: any SubstrateMechanisms
+  /// What this machine has of protection keys (`Kernel+Keys`).
+  var keys: ProtectionKeys
   var frames: FrameTable
   /// Who holds what, and who may consume how much.
   var capabilities = CapabilitySpace()
@@ -49,6 +51,7 @@ struct Kernel: ~Copyable {
     network = Network(memory: memory)
     translations = Translations(memory: memory, hardware: hardware)
     mechanisms = hardware?.mechanisms ?? InterpretedRing0()
+    keys = hardware?.offersKeys ?? false ? .off : .absent
     self.frames = frames
     nucleusText = fixed.first
     machinePage = fixed.first.advanced(by: 1)
@@ -60,11 +63,14 @@ struct Kernel: ~Copyable {
   mutating func adopt(_ new: any SubstrateMechanisms) {
     guard new.kind != mechanisms.kind else { return }
     mechanisms = new
+    keys = translations.hardware?.offersKeys ?? false ? .off : .absent
     for shell in shells + surplus + domains.values.map(\.shell) { equip(shell) }
     for domain in domains.values {
       guard let offset = MemoryLayout<exo_start>.offset(of: \exo_start.features) else { continue }
       let features = PhysicalAddress(domain.shell.start.address.value + UInt64(offset))
-      memory.store(memory.load(features) | new.features, features)
+      memory.store(
+        memory.load(features) | new.features
+          | (keys == .absent ? 0 : UInt64(EXO_FEATURE_PROTECTION_KEYS)), features)
     }
   }
 

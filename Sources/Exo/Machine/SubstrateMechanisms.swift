@@ -63,9 +63,9 @@ struct NativeRing0: SubstrateMechanisms {
     (systemCallStub, clearedFlags | interruptFlag)
   }
 
-  /// The trap page once more behind the gates, and a window in which ring 0 can write the page tables. Ring 3 reaches
-  /// neither more than it did: the page was its own, and the window is a supervisor's. The hardware stores nothing there
-  /// either: every gate's stack was found to lie in the user half.
+  /// The trap page once more behind the gates, and as a supervisor's for the nucleus's own stacks; and a window in which ring 0
+  /// can write the page tables. Ring 3 reaches none more than it did: the page was its own, and the others are a supervisor's.
+  /// The hardware stores nothing there for it either: every gate's stack was found to lie in the user half.
   func equip(_ shell: Shell, in memory: PhysicalMemory) {
     let root = shell.space.root.address.value
     memory.store(
@@ -80,6 +80,15 @@ struct NativeRing0: SubstrateMechanisms {
     guard let slot = shell.space.slot(of: GuestAddress(exo_nucleus_scratch), in: memory) else { return }
     memory.store(Self.scratchEntry(shell.trap).bits, slot)
     memory.store(UInt64(EXO_USER_SS), PhysicalAddress(shell.trap.address.value + 8))
+    guard let stacks = shell.space.slot(of: GuestAddress(exo_nucleus_stacks), in: memory) else { return }
+    memory.store(Self.stackEntry(shell.trap).bits, stacks)
+    shell.tables.setNucleusStacks(at: exo_nucleus_stacks, in: memory)
+  }
+
+  /// No environment's protection keys bind it.
+  static func stackEntry(_ trap: Frame) -> PageTableEntry {
+    PageTableEntry(
+      bits: PageTableEntry(nucleus: trap.address, executable: false).bits | PageTableEntry.writable)
   }
 
   static func scratchEntry(_ trap: Frame) -> PageTableEntry {

@@ -1,4 +1,5 @@
 import CKVM
+import ExoABI
 import Synchronization
 
 /// Entries side by side in one table: up to 512 of the last level, or the one of a huge page.
@@ -68,6 +69,24 @@ extension PhysicalMemory {
     return true
   }
 
+  /// Whether every entry is mapped.
+  func isBound(_ run: EntryRun) -> Bool {
+    let words = unsafe words(run)
+    for index in 0..<run.count where unsafe words[index].load(ordering: .relaxed) & Self.mapped == 0 {
+      return false
+    }
+    return true
+  }
+
+  /// Gives every entry this key. Notes those that the hardware may remember with another.
+  func setKey(_ run: EntryRun, _ key: Int, _ changed: inout LoweredPages) {
+    let wanted = UInt64(key) << UInt64(EXO_PTE_KEY_SHIFT)
+    change(run, PageTableEntry.keyMask, to: wanted) { seen in
+      changed.onlyWrites = false
+      note(seen, run, &changed)
+    }
+  }
+
   /// Whether every entry is mapped, was granted `rights` and is not pinned.
   func mayProtect(_ run: EntryRun, _ rights: Rights) -> Bool {
     let words = unsafe words(run)
@@ -87,9 +106,22 @@ extension PhysicalMemory {
 
   /// Gives every entry these rights; A, D, the frame and the grant stay. Notes what was lost.
   func protect(_ run: EntryRun, _ rights: Rights, _ lowered: inout LoweredPages) {
-    let words = unsafe words(run)
     let mask = PageTableEntry.present | PageTableEntry.writable | PageTableEntry.noExecute
     let wanted = PageTableEntry.protection(rights)
+    change(run, mask, to: wanted) { seen in
+      let lost =
+        seen & ~wanted & (PageTableEntry.present | PageTableEntry.writable)
+        | wanted & ~seen & PageTableEntry.noExecute
+      guard lost != 0 else { return }
+      if lost != PageTableEntry.writable { lowered.onlyWrites = false }
+      note(seen, run, &lowered)
+    }
+  }
+
+  /// Gives some bits of every entry other values. `body` gets what stood in those that changed and were present.
+  @inline(__always)
+  private func change(_ run: EntryRun, _ mask: UInt64, to wanted: UInt64, _ body: (UInt64) -> Void) {
+    let words = unsafe words(run)
     for index in 0..<run.count {
       var seen = unsafe words[index].load(ordering: .relaxed)
       if seen & mask == wanted { continue }
@@ -100,16 +132,16 @@ extension PhysicalMemory {
         if outcome.exchanged { break }
         seen = outcome.original
       }
-      guard seen & PageTableEntry.present != 0 else { continue }
-      let lost =
-        seen & ~wanted & (PageTableEntry.present | PageTableEntry.writable)
-        | wanted & ~seen & PageTableEntry.noExecute
-      let offset = (seen & PageTableEntry.addressMask) &- PhysicalAddress.memoryBase
-      guard lost != 0, offset < size else { continue }
-      if lost != PageTableEntry.writable { lowered.onlyWrites = false }
-      let frame = Frame(UInt32(truncatingIfNeeded: offset >> 12))
-      lowered.frames.append(frame, count: run.isHuge ? AddressSpace.hugePages : 1)
-      if run.isHuge { lowered.hugePages.append(frame) }
+      if seen & PageTableEntry.present != 0 { body(seen) }
     }
+  }
+
+  @inline(__always)
+  private func note(_ seen: UInt64, _ run: EntryRun, _ lowered: inout LoweredPages) {
+    let offset = (seen & PageTableEntry.addressMask) &- PhysicalAddress.memoryBase
+    guard offset < size else { return }
+    let frame = Frame(UInt32(truncatingIfNeeded: offset >> 12))
+    lowered.frames.append(frame, count: run.isHuge ? AddressSpace.hugePages : 1)
+    if run.isHuge { lowered.hugePages.append(frame) }
   }
 }

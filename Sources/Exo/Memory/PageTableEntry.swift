@@ -14,6 +14,8 @@ struct PageTableEntry: Hashable, Sendable {
   static let large: UInt64 = 1 << 7
   static let noExecute: UInt64 = 1 << 63
   static let pinned = UInt64(EXO_PTE_PINNED)
+  /// The protection key. Without keys these bits are 0.
+  static let keyMask = UInt64(EXO_KEYS - 1) << UInt64(EXO_PTE_KEY_SHIFT)
   static let grantedMask =
     UInt64(EXO_PTE_GRANTED_READ) | UInt64(EXO_PTE_GRANTED_WRITE) | UInt64(EXO_PTE_GRANTED_EXECUTE)
   static let addressMask: UInt64 = 0x000f_ffff_ffff_f000
@@ -63,7 +65,8 @@ struct PageTableEntry: Hashable, Sendable {
     if bits & Self.noExecute == 0 { rights.insert(.execute) }
     return rights
   }
-  /// The same page with other rights; A, D, the address and the grant stay.
+  var key: Int { Int(bits >> UInt64(EXO_PTE_KEY_SHIFT)) & Int(EXO_KEYS - 1) }
+  /// The same page with other rights; A, D, the address, the key and the grant stay.
   func with(rights: Rights) -> PageTableEntry {
     let cleared = bits & ~(Self.present | Self.writable | Self.noExecute)
     return PageTableEntry(bits: cleared | Self.protection(rights))

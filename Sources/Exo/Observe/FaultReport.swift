@@ -33,7 +33,11 @@ public struct FaultReport: Hashable, Sendable {
   public var accessDescription: String? {
     guard vector == .pageFault else { return nil }
     let what = errorCode & 16 != 0 ? "instruction fetch" : errorCode & 2 != 0 ? "write" : "read"
-    let why = errorCode & 8 != 0 ? "malformed page table" : errorCode & 1 != 0 ? "no right" : "nothing mapped"
+    let why =
+      errorCode & 8 != 0
+      ? "malformed page table"
+      : errorCode & UInt64(EXO_FAULT_KEY) != 0
+        ? "forbidden by a protection key" : errorCode & 1 != 0 ? "no right" : "nothing mapped"
     return "\(what), \(why)"
   }
 }

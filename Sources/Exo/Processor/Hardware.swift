@@ -10,6 +10,9 @@ final class Hardware: Sendable {
   private let cpuid: [kvm_cpuid_entry2]
   private let nextVCPU = Atomic<Int32>(0)
   private let base: ControlState
+  /// Where PKRU lies among the registers that KVM saves; nil if the processor has no protection keys.
+  private let savedKeys: Int?
+  private let keys = Atomic<Bool>(false)
   /// The kind of machine to be content with, whatever was measured.
   private let forced: Substrate.Kind?
 
@@ -37,6 +40,7 @@ final class Hardware: Sendable {
       Self.facts.withLock { [entries] in $0.cpuid = entries }
     }
     base = Self.control(cpuid)
+    savedKeys = Self.savedKeys(cpuid)
     // No environment executes RDMSR or WRMSR; should the nucleus ever be made to, there is nothing to be had. Not every
     // KVM has it.
     _ = ckvm_deny_msrs(vm.number)
@@ -47,6 +51,7 @@ final class Hardware: Sendable {
   var control: ControlState {
     var control = base
     control.efer |= mechanisms.extendedFeatures
+    if keysAreOn { control.cr4 |= ControlState.keyEnable }
     return control
   }
 
@@ -54,6 +59,24 @@ final class Hardware: Sendable {
   var mechanisms: any SubstrateMechanisms {
     if let forced, substrate != nil { return forced == .native ? NativeRing0() : InterpretedRing0() }
     return substrate?.mechanisms ?? InterpretedRing0()
+  }
+
+  /// Protection keys are for where ring 0 runs on the processor: what interprets it knows nothing of them.
+  var offersKeys: Bool { savedKeys != nil && mechanisms.kind == .native }
+  /// Set for good. Whoever calls it keeps every vCPU out of guest mode; each learns of it as it goes back.
+  func switchKeysOn() { keys.store(true, ordering: .sequentiallyConsistent) }
+  var keysAreOn: Bool { keys.load(ordering: .sequentiallyConsistent) }
+
+  var keyOffset: Int { savedKeys ?? 0 }
+
+  private static func savedKeys(_ cpuid: [kvm_cpuid_entry2]) -> Int? {
+    func leaf(_ function: UInt32, _ index: UInt32) -> kvm_cpuid_entry2? {
+      cpuid.first { $0.function == function && $0.index == index }
+    }
+    guard let seven = leaf(7, 0), seven.ecx & 1 << 3 != 0, let states = leaf(13, 0), states.eax & 1 << 9 != 0,
+      let place = leaf(13, 9), place.ebx >= 576, place.ebx < 4096
+    else { return nil }
+    return Int(place.ebx)
   }
 
   /// Control registers: long mode with write protection and NX; alignment checks left to RFLAGS.AC; and whatever of
@@ -67,7 +90,7 @@ final class Hardware: Sendable {
     if let one = leaf(1), one.ecx & 1 << 26 != 0 {
       cr4 |= 1 << 18  // OSXSAVE
       let offered = leaf(13).map { UInt64($0.eax) | UInt64($0.edx) << 32 } ?? 3
-      // x87, SSE, AVX and the three AVX-512 components; AVX-512 only whole.
+      // x87, SSE, AVX and the three AVX-512 components; AVX-512 only whole. Not PKRU: WRPKRU alone changes it, once it may.
       xcr0 = offered & 0b1110_0111
       if xcr0 & 0b1110_0000 != 0b1110_0000 { xcr0 &= 0b111 }
     }
@@ -112,6 +135,7 @@ final class Hardware: Sendable {
     if host & 2 != 0 { bits |= UInt64(EXO_FEATURE_AVX2) }
     if host & 4 != 0 { bits |= UInt64(EXO_FEATURE_AVX512) }
     if base.cr4 & 1 << 16 != 0 { bits |= UInt64(EXO_FEATURE_FSGSBASE) }
+    if offersKeys { bits |= UInt64(EXO_FEATURE_PROTECTION_KEYS) }
     return bits | mechanisms.features
   }
 }

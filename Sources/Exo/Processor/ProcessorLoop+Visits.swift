@@ -49,14 +49,17 @@ extension ProcessorLoop {
   /// Carries out what is left of a transfer that was interrupted between two instructions of the nucleus: nothing that it goes by may
   /// change before its end, and to let the vCPU run on would lose the reason for which it was to come out. Called before anybody
   /// who waits for that is let go on.
-  func completeTransfer(_ vcpu: borrowing VCPU) {
+  func completeTransfer(_ vcpu: borrowing VCPU) throws(HostError) {
     guard let place = vcpu.placeInTransferStub else { return }
-    var (rax, rsp) = (vcpu.registers.rax, vcpu.registers.rsp)
     var root = vcpu.systemRegisters.cr3
     func page(_ root: UInt64) -> (TransferPage, PhysicalMemory)? {
       residents[root & PageTableEntry.addressMask].map { ($0.transfer, $0.machine.memory) }
     }
     guard let (own, memory) = page(root) else { return }
+    if place < 0, let trap = residents[root & PageTableEntry.addressMask]?.trap {
+      try forgetKeys(vcpu, place + Int(EXO_NUCLEUS_TRANSFER_KEYS_SIZE), trap: trap, memory)
+    }
+    var (rax, rsp) = (vcpu.registers.rax, vcpu.registers.rsp)
     // Lengths of the five instructions: and 5, mov 7, mov 7, mov 3, iretq.
     let loaded = own.load(rax, in: memory)
     if place < 12 { rsp = loaded.frame }
@@ -65,6 +68,18 @@ extension ProcessorLoop {
     guard let (peer, _) = page(root) else { return }
     let words = peer.words(at: rsp, in: memory)
     vcpu.finishTransfer(root: root, rax: rax, rip: words[0], rflags: words[2], rsp: words[3])
+  }
+
+  /// The part of the stub that makes PKRU 0. Three pushes (1 byte each), which hold RCX, RDX and RAX downwards below the
+  /// interrupt's frame; three times 2 bytes that clear them; WRPKRU, up to byte 12; three pops.
+  private func forgetKeys(
+    _ vcpu: borrowing VCPU, _ place: Int, trap: Frame, _ memory: PhysicalMemory
+  ) throws(HostError) {
+    if place < 12 { try vcpu.clearKeys(at: hardware.keyOffset) }
+    guard place >= 3 else { return }
+    let frame = trap.address.value + UInt64(EXO_TRAP_NUCLEUS_TOP) - 40
+    func pushed(_ word: UInt64) -> UInt64 { memory.load(PhysicalAddress(frame - 8 * word)) }
+    vcpu.setTransferRegisters(rcx: pushed(1), rdx: pushed(2), rax: pushed(3))
   }
 
   /// Takes a vCPU out of where it is. An environment's own goes on at its entry, which learns that its call came to nothing; an

@@ -4,7 +4,7 @@ import ExoABI
 /// What the processor's thread alone touches.
 final class ProcessorLoop {
   let processor: Processor
-  private let hardware: Hardware
+  let hardware: Hardware
   /// The vCPUs in use, by environment, and those free for the next: nothing is left in them of an environment.
   var active: [EnvironmentID: VCPUBox] = [:]
   private var pool: [VCPUBox] = []
@@ -200,14 +200,15 @@ final class ProcessorLoop {
     let before = ckvm_monotonic()
     environment.latch.enter()
     defer { environment.latch.leave() }
-    // After the latch: whoever asks for this has the vCPU leave guest mode once, and knows then that it was heeded.
+    // After the latch: whoever asks for these has the vCPU leave guest mode once, and knows then that it was heeded.
     if environment.systemCallDue.load(ordering: .sequentiallyConsistent) {
       environment.systemCallDue.store(false, ordering: .sequentiallyConsistent)
       try vcpu.setSystemCall(
         hardware.mechanisms.systemCallRegisters(handler: environment.systemCallHandler))
     }
+    if hardware.keysAreOn, !vcpu.hasKeys { vcpu.switchKeysOn() }
     let exit = try vcpu.enter()
-    completeTransfer(vcpu)
+    try completeTransfer(vcpu)
     let spent = ckvm_monotonic() &- before
     if environment.trace.wants(.guest) { environment.traceStay(exit, since: before) }
     environment.statistics.update {
@@ -378,7 +379,7 @@ final class ProcessorLoop {
 
   /// Every register of a vCPU that holds nobody's state, for an environment to begin with.
   func place(_ box: VCPUBox, in environment: Environment, at point: EntryPoint) throws(HostError) {
-    try box.vcpu.clearState()
+    try box.vcpu.clearState(withKeys: hardware.keysAreOn)
     try setModelRegisters(box)
     box.vcpu.reset(root: environment.root, at: point, control: hardware.control)
   }
@@ -392,7 +393,7 @@ final class ProcessorLoop {
   /// Clears the vCPUs that were freed, so that whoever comes next need not wait for it. One that cannot be cleared is closed.
   func recycle() {
     for box in used
-    where (try? box.vcpu.clearState()) != nil
+    where (try? box.vcpu.clearState(withKeys: hardware.keysAreOn)) != nil
       && (try? setModelRegisters(box)) != nil
     {
       pool.append(box)

@@ -38,6 +38,9 @@ struct ControlState: Hashable, Sendable {
   var cr4: UInt64
   var efer: UInt64
   var xcr0: UInt64
+
+  /// CR4.PKE: protection keys.
+  static let keyEnable: UInt64 = 1 << 22
 }
 
 /// A virtual processor. Made, used and closed on one thread: moving it to another costs a grace period (SUBSTRATE).
@@ -171,14 +174,16 @@ struct ControlState: Hashable, Sendable {
 
   /// Readies a used vCPU that has settled for another environment: vector, x87 and MXCSR state are as after reset, no
   /// event is pending and no debug register set.
-  func clearState() throws(HostError) {
+  ///
+  /// - Parameter withKeys: whether the processor has protection keys, so that PKRU too must be as after reset.
+  func clearState(withKeys: Bool) throws(HostError) {
     var state = kvm_xsave()
     // x87 control word 0x037f in bytes 0..1, MXCSR 0x1f80 in bytes 24..27. XSTATE_BV names x87 and SSE, so that both are
     // loaded: with a 0 there hardware takes MXCSR from here all the same, an emulator may keep the old one. The other
     // components are initial.
     state.region.0 = 0x037f
     state.region.6 = 0x1f80
-    state.region.128 = 3
+    state.region.128 = withKeys ? Self.keyComponent | 3 : 3
     try check("KVM_SET_XSAVE", unsafe ckvm_set_xsave(descriptor.number, &state))
     var events = kvm_vcpu_events()
     try check("KVM_SET_VCPU_EVENTS", unsafe ckvm_set_events(descriptor.number, &events))
@@ -186,6 +191,31 @@ struct ControlState: Hashable, Sendable {
     debug.dr6 = 0xffff_0ff0
     debug.dr7 = 0x400
     try check("KVM_SET_DEBUGREGS", unsafe ckvm_set_debug_registers(descriptor.number, &debug))
+  }
+
+  // --- protection keys
+
+  /// The component of XSAVE's format that holds PKRU. A KVM may take one that is named initial for one to be left alone, so its
+  /// value is always given.
+  private static let keyComponent: UInt32 = 1 << 9
+
+  var hasKeys: Bool { systemRegisters.cr4 & ControlState.keyEnable != 0 }
+  /// Makes WRPKRU an instruction from the next entry on.
+  func switchKeysOn() {
+    unsafe ckvm_sync_system_registers(run).pointee.cr4 |= ControlState.keyEnable
+    unsafe ckvm_sync_dirty(run, 2)
+  }
+  /// PKRU as after reset: nothing is forbidden.
+  func clearKeys(at offset: Int) throws(HostError) {
+    var state = kvm_xsave()
+    try check("KVM_GET_XSAVE", unsafe ckvm_get_xsave(descriptor.number, &state))
+    state.region.128 |= Self.keyComponent
+    // The processor says where in the area the component lies; KVM's structure is 4 KiB, which holds it.
+    unsafe withUnsafeMutableBytes(of: &state) { bytes in
+      guard offset >= 576, offset + 8 <= bytes.count else { return }
+      unsafe bytes.storeBytes(of: 0, toByteOffset: offset, as: UInt64.self)
+    }
+    try check("KVM_SET_XSAVE", unsafe ckvm_set_xsave(descriptor.number, &state))
   }
 
   // --- parking
@@ -198,6 +228,8 @@ struct ControlState: Hashable, Sendable {
       unsafe ckvm_get_xsave(descriptor.number, $0.assumingMemoryBound(to: kvm_xsave.self).baseAddress!)
     }
     try check("KVM_GET_XSAVE", result)
+    // XSTATE_BV, at byte 512.
+    if hasKeys { vectors[64] |= UInt64(Self.keyComponent) }
     return ParkedContext(general: registers, system: systemRegisters, vectors: vectors)
   }
   /// Puts a saved state on a vCPU that was reset.
@@ -255,11 +287,21 @@ struct ControlState: Hashable, Sendable {
   /// System registers as of the last exit.
   var systemRegisters: kvm_sregs { unsafe ckvm_sync_system_registers(run).pointee }
   /// Where it is within the nucleus's stub for control transfer, in bytes; nil elsewhere.
-  var placeInTransferStub: UInt64? {
-    let place =
-      unsafe ckvm_sync_registers(run).pointee.rip &- exo_nucleus_text &- UInt64(EXO_NUCLEUS_TRANSFER_STUB)
-    guard place < 24, unsafe ckvm_sync_system_registers(run).pointee.cs.selector & 3 == 0 else { return nil }
-    return place
+  /// Negative in the part of it that is only taken with protection keys.
+  var placeInTransferStub: Int? {
+    let stub = exo_nucleus_text &+ UInt64(EXO_NUCLEUS_TRANSFER_STUB)
+    let place = Int64(bitPattern: unsafe ckvm_sync_registers(run).pointee.rip &- stub)
+    guard place >= -Int64(EXO_NUCLEUS_TRANSFER_KEYS_SIZE), place < 24,
+      unsafe ckvm_sync_system_registers(run).pointee.cs.selector & 3 == 0
+    else { return nil }
+    return Int(place)
+  }
+  /// The registers that the nucleus puts aside while it makes PKRU 0.
+  func setTransferRegisters(rcx: UInt64, rdx: UInt64, rax: UInt64) {
+    unsafe ckvm_sync_registers(run).pointee.rcx = rcx
+    unsafe ckvm_sync_registers(run).pointee.rdx = rdx
+    unsafe ckvm_sync_registers(run).pointee.rax = rax
+    unsafe ckvm_sync_dirty(run, 1)
   }
   /// Has it go on at ring 3 in another address space, with RAX and what a return frame says of RIP, RFLAGS and RSP.
   func finishTransfer(root: UInt64, rax: UInt64, rip: UInt64, rflags: UInt64, rsp: UInt64) {

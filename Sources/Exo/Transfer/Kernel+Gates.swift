@@ -24,7 +24,7 @@ extension Kernel {
     domain.latch.hold {
       if isNew {
         domain.shell.transfer.initialize(root: domain.shell.space.root.address, entry: entry, in: memory)
-        domain.shell.tables.bindTransfer(in: memory)
+        domain.shell.tables.bindTransfer(withKeys: keys == .on, in: memory)
       } else {
         domain.shell.transfer.setEntry(entry, in: memory)
       }

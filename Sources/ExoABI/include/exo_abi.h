@@ -32,17 +32,21 @@
 #define EXO_NUCLEUS_SYSCALL_SIZE 0xc0
 #define EXO_NUCLEUS_PROBE_STUB 0x300
 #define EXO_NUCLEUS_TRANSFER_STUB 0x340
+#define EXO_NUCLEUS_TRANSFER_KEYS_SIZE 15  // what comes before it once protection keys are on
+#define EXO_NUCLEUS_TRANSFER_KEYS_STUB (EXO_NUCLEUS_TRANSFER_STUB - EXO_NUCLEUS_TRANSFER_KEYS_SIZE)
 #define EXO_NUCLEUS_PORT 0xe0  // `out` to it from ring 0 ends the environment or reports a probe
 #define EXO_VECTOR_COUNT 32
 
-// Where ring 0 runs on the processor there are two things more. The trap page is mapped once more behind the gates, so
+// Where ring 0 runs on the processor there are three things more. The trap page is mapped once more behind the gates, so
 // that the five words by which SYSCALL is sent on to ring 3 lie side by side: RIP, CS and RFLAGS at the end of the gates'
-// page, which no environment can write, RSP and SS, which are its own anyway, at the start of the trap page. And the
-// nucleus, not ring 3, has the page tables in a window where they can be written.
+// page, which no environment can write, RSP and SS, which are its own anyway, at the start of the trap page. The
+// nucleus, not ring 3, has the page tables in a window where they can be written. And the stacks of its own gates are the
+// trap page as a supervisor's: a protection key, which binds ring 0 on user pages too, cannot keep them from being pushed to.
 #define EXO_NUCLEUS_SCRATCH (EXO_NUCLEUS_BASE + 0x3000)
 #define EXO_NUCLEUS_UPCALL_OFFSET 0xfe8  // within the gates' page
 #define EXO_NUCLEUS_TABLES 0xffff808000000000
 #define EXO_NUCLEUS_TABLES_SLOT 257  // of the root table
+#define EXO_NUCLEUS_STACKS (EXO_NUCLEUS_BASE + 0x5000)
 
 // Calls of the nucleus by SYSCALL, in RAX, where EXO_FEATURE_NUCLEUS_CALLS is offered. RCX, R8, R9, R11, RSI and RDI are
 // lost. Any number from 0 on is not the nucleus's: it goes to the handler bound by system_call_bind.
@@ -109,6 +113,14 @@
 #define EXO_PTE_GRANTED_EXECUTE (1ull << 11)
 #define EXO_PTE_PINNED (1ull << 52)
 
+// Protection keys, where EXO_FEATURE_PROTECTION_KEYS is offered. A page has one of 16 (key_set), and the register PKRU (RDPKRU,
+// WRPKRU; #UD before the machine's first key_set) two bits for each: 2k forbids loads and stores of data, 2k + 1 stores. A key can
+// only take away. PKRU is 0, which forbids nothing, at an environment's entry and after every control transfer, whoever comes in.
+// What the exokernel does for an environment is not bound by it. A #PF for a key has EXO_FAULT_KEY in its error code.
+#define EXO_KEYS 16
+#define EXO_PTE_KEY_SHIFT 59
+#define EXO_FAULT_KEY 0x20
+
 // The doorbell page. Every other access to it is misuse.
 #define EXO_DOORBELL_WAKE 0    // 4-byte store: wakes a sleeping service thread without leaving the kernel
 #define EXO_DOORBELL_SERVE 8   // 4-byte store: leaves the guest; its own processor serves the ring
@@ -132,7 +144,7 @@
 // Control transfer. `int $4` at ring 3 with a connection's number * 16 in RAX enters the peer's protected entry context in
 // its address space, on the same processor. General registers other than RAX and RSP are the message, vector registers and
 // MXCSR too: who does not mean to send them clears them. RSP holds what only the exokernel can have put there:
-// EXO_TRANSFER_* << 40 | gate << 8 | number of the connection at this end.
+// EXO_TRANSFER_* << 40 | gate << 8 | number of the connection at this end. PKRU is 0.
 #define EXO_TRANSFER_INSTRUCTION_VECTOR 4
 #define EXO_CONNECTIONS 64         // of one environment
 #define EXO_TRANSFER_SLOT_SIZE 16  // root table, address of the frame that is returned through
@@ -182,6 +194,7 @@
 #define EXO_EPIPE 32
 #define EXO_ERANGE 34
 #define EXO_ENOSYS 38
+#define EXO_EOPNOTSUPP 95  // not with this processor, or this kind of machine
 #define EXO_ETIMEDOUT 110
 #define EXO_ESTALE 116
 #define EXO_EDQUOT 122
@@ -451,6 +464,7 @@ struct exo_packet_ring {
 #define EXO_FEATURE_AVX512 4
 #define EXO_FEATURE_FSGSBASE 8
 #define EXO_FEATURE_NUCLEUS_CALLS 16  // SYSCALL with a negative RAX is answered by the nucleus
+#define EXO_FEATURE_PROTECTION_KEYS 32  // key_set tags pages
 
 _Static_assert(sizeof(struct exo_submission) == 64, "one cache line");
 _Static_assert(offsetof(struct exo_submission, sequence) == 60, "polled word ends the line");
@@ -495,6 +509,7 @@ static const uint64_t exo_kit_start = EXO_KIT_START, exo_kit_machine = EXO_KIT_M
                       exo_nucleus_text = EXO_NUCLEUS_TEXT, exo_nucleus_data = EXO_NUCLEUS_DATA,
                       exo_nucleus_idt = EXO_NUCLEUS_IDT, exo_nucleus_scratch = EXO_NUCLEUS_SCRATCH,
                       exo_nucleus_tables = EXO_NUCLEUS_TABLES, exo_nucleus_transfer = EXO_NUCLEUS_TRANSFER,
+                      exo_nucleus_stacks = EXO_NUCLEUS_STACKS,
                       exo_kit_lines = EXO_KIT_LINES;
 #endif
 

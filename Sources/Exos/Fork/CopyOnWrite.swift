@@ -120,10 +120,10 @@
         }
         if batchUsed == batch.pages { try refill() }
         let place = batch.window + batchUsed << 12
-        UnsafeMutableRawPointer(bitPattern: UInt(place)).unsafelyUnwrapped.copyMemory(
-          from: UnsafeRawPointer(bitPattern: UInt(page)).unsafelyUnwrapped, byteCount: 4096)
+        copy(page, entry.key, to: place)
         try Exocall.unmap(page, pages: 1)
         try Exocall.map(batch.capability, page: batchUsed, at: page, pages: 1, rights: [.read, .write])
+        if entry.key != 0 { try Exocall.setKey(page, pages: 1, key: entry.key) }
         batchUsed += 1
         guard isOwn else { return true }
         let span = spans[index]
@@ -136,6 +136,13 @@
         }
         return true
       } catch { return false }
+    }
+
+    private static func copy(_ page: UInt64, _ key: UInt32, to place: UInt64) {
+      ProtectionKeys.opening(key) {
+        UnsafeMutableRawPointer(bitPattern: UInt(place)).unsafelyUnwrapped.copyMemory(
+          from: UnsafeRawPointer(bitPattern: UInt(page)).unsafelyUnwrapped, byteCount: 4096)
+      }
     }
 
     private static func refill() throws(ExocallError) {
@@ -170,12 +177,13 @@
         do throws(ExocallError) {
           try Exocall.map(
             entry.capability, page: entry.page, at: place, pages: 1, rights: [.read, .write])
-          UnsafeMutableRawPointer(bitPattern: UInt(place)).unsafelyUnwrapped.copyMemory(
-            from: UnsafeRawPointer(bitPattern: UInt(entry.address)).unsafelyUnwrapped, byteCount: 4096)
+          let key = PageTables.entry(of: entry.address)?.key ?? 0
+          copy(entry.address, key, to: place)
           try Exocall.unmap(place, pages: 1)
           try Exocall.unmap(entry.address, pages: 1)
           try Exocall.map(
             entry.capability, page: entry.page, at: entry.address, pages: 1, rights: [.read, .write])
+          if key != 0 { try Exocall.setKey(entry.address, pages: 1, key: key) }
         } catch { panic("a page could not be put back after a fork") }
       }
       while keptCount > 0 {
@@ -239,7 +247,8 @@
     }
 
     static func resolve(_ frame: UnsafeMutablePointer<ExceptionFrame>) -> Bool {
-      guard spanCount > 0, frame.pointee.error_code & 2 != 0 else { return false }
+      // What a protection key forbids is not to be copied.
+      guard spanCount > 0, frame.pointee.error_code & (2 | UInt64(EXO_FAULT_KEY)) == 2 else { return false }
       if Exceptions.tellsAddress { return resolve(frame.pointee.address) }
       guard let address = PageFaults.workOut(frame.pointee, isWrite: true, isFetch: false) else {
         return false

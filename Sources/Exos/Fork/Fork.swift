@@ -25,7 +25,7 @@
     /// stream that is a pipe is for one of the two. What the frames of shared memory belong to must be kept while the child lives; the
     /// heap looks after that itself. There must be no other threads.
     /// - Throws: `exocall` with what the exokernel refused, `quotaExceeded` and `outOfMemory` where frames are missing: nothing is
-    ///   left of the child then. `invalid` on a thread's stack or with huge pages, `noSpace` if memory is in too many pieces.
+    ///   left of the child then. `invalid` on a thread's stack, with huge pages or with pages under a protection key, `noSpace` if memory is in too many pieces.
     public static func fork(_ options: ForkOptions = ForkOptions()) throws(ProcessError) -> Process? {
       Console.flush()
       let builder: ForkBuilder
@@ -220,7 +220,8 @@
         }
         let (entry, step) = PageTables.nextEntry(at)
         if let entry {
-          if entry.isLarge && step > 4096 {
+          // The child's page would be under none.
+          if entry.isLarge && step > 4096 || entry.key != 0 {
             hasFailed = .invalid
             return
           }

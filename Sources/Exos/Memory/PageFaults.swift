@@ -10,6 +10,8 @@
     public let isWrite: Bool
     /// The instruction itself could not be fetched.
     public let isFetch: Bool
+    /// The page allows it, but a protection key forbids it.
+    public let isKey: Bool
   }
 
   /// Page faults by the direct gate, without a step through ring 0: the address is worked out from the instruction. Where
@@ -63,7 +65,11 @@
         return
       }
       if wasDirect { statistics.decoded += 1 }
-      handler?(PageFault(address: address, isWrite: isWrite, isFetch: code & 16 != 0), &frame)
+      handler?(
+        PageFault(
+          address: address, isWrite: isWrite, isFetch: code & 16 != 0,
+          isKey: code & UInt64(EXO_FAULT_KEY) != 0),
+        &frame)
       if !wasDirect, handler != nil { regate(direct: true) }
     }
 
@@ -88,7 +94,8 @@
               start, count: count, registers(of: frame, vectors))
           else { return nil }
           return accesses.faulting(isWrite: isWrite) {
-            PageTables.entry(of: $0)?.rights.contains(needed) ?? false
+            guard let entry = PageTables.entry(of: $0), entry.rights.contains(needed) else { return false }
+            return !ProtectionKeys.forbid(entry.key, needed)
           }
         }
       }

@@ -24,7 +24,7 @@
       let memory = VirtualMemory(machine: MachinePages(limit: frames), bounds: bounds)
       self.memory = memory
       try PageFaults.bind { fault, frame in
-        let outcome = memory.resolve(fault.address, isWrite: fault.isWrite)
+        let outcome = fault.isKey ? .forbidden : memory.resolve(fault.address, isWrite: fault.isWrite)
         switch outcome {
         case .resolved, .trapped: return
         default: if !(onUnresolved?(fault, outcome, &frame) ?? false) { PageFaults.giveUp() }

@@ -83,6 +83,15 @@ static inline uint64_t exo_fork_entry_address(void) { return (uint64_t)exo_fork_
 int64_t exo_guest_fork(uint64_t stack);
 void exo_guest_forked(const struct exo_start *_Nonnull start);
 
+// Protection keys (keys.S), where EXO_FEATURE_PROTECTION_KEYS is offered and after key_set: PKRU, and what it is to be here.
+uint32_t exo_keys_read(void);
+void exo_keys_write(uint32_t value);
+extern uint32_t exo_keys_value, exo_keys_used;
+static inline uint32_t exo_keys_wanted(void) { return exo_keys_value; }
+static inline _Bool exo_keys_are_used(void) { return exo_keys_used; }
+static inline void exo_keys_use(void) { exo_keys_used = 1; }
+void exo_transfer_entry_with_keys(void);
+
 // Control transfer (transfer.S). Six words go each way, and a seventh: what is asked, and the answer's status, negative for an
 // error. `gate` is what the exokernel says it was called through.
 struct exo_message {
@@ -97,7 +106,9 @@ void exo_transfer_entry(void);
 // 1 while peers may come in. Whoever takes it (exo_exchange32) has this environment to himself.
 extern uint32_t exo_transfer_open, exo_transfer_wide;
 extern uint64_t exo_transfer_doorbell, exo_transfer_sequence;
-static inline uint64_t exo_transfer_entry_address(void) { return (uint64_t)exo_transfer_entry; }
+static inline uint64_t exo_transfer_entry_address(void) {
+  return exo_keys_used ? (uint64_t)exo_transfer_entry_with_keys : (uint64_t)exo_transfer_entry;
+}
 static inline uint32_t exo_transfer_set_open(uint32_t open) {
   return __atomic_exchange_n(&exo_transfer_open, open, __ATOMIC_SEQ_CST);
 }

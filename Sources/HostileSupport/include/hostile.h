@@ -101,6 +101,17 @@ struct hostile_system_call {
 };
 void hostile_make_system_call(uint64_t call);
 uint64_t hostile_system_call_handler(void);
+// PKRU (keys.S): read; written; written before an exception, SYSCALL, a transfer or for ever. Those that take a word are to be
+// attempted.
+uint64_t hostile_read_keys(uint64_t unused);
+void hostile_write_keys(uint64_t value);
+void hostile_keys_breakpoint(uint64_t value);
+void hostile_keys_system_call(uint64_t value);
+void hostile_keys_spin(uint64_t value);
+// What PKRU is as it comes back, with RAX as given: all ones if RCX or RDX are not as they were sent.
+uint64_t hostile_keys_transfer(uint64_t rax, uint32_t keys);
+void hostile_keys_entry(void);
+static inline uint64_t hostile_keys_entry_address(void) { return (uint64_t)hostile_keys_entry; }
 void hostile_write_fs_base(uint64_t base);
 void hostile_write_gs_base(uint64_t base);
 void hostile_port_read(uint64_t port);

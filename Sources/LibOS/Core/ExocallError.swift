@@ -19,6 +19,8 @@ public enum ExocallError: Error, Equatable, Sendable {
   case stale
   case quotaExceeded
   case timedOut
+  /// Not with this processor, or this kind of machine.
+  case unsupported
   /// A number that this LibOS has no name for.
   case other(Int32)
 
@@ -42,6 +44,7 @@ public enum ExocallError: Error, Equatable, Sendable {
     case EXO_ESTALE: self = .stale
     case EXO_EDQUOT: self = .quotaExceeded
     case EXO_ETIMEDOUT: self = .timedOut
+    case EXO_EOPNOTSUPP: self = .unsupported
     default: self = .other(number)
     }
   }
@@ -66,6 +69,7 @@ public enum ExocallError: Error, Equatable, Sendable {
     case .stale: EXO_ESTALE
     case .quotaExceeded: EXO_EDQUOT
     case .timedOut: EXO_ETIMEDOUT
+    case .unsupported: EXO_EOPNOTSUPP
     case .other(let number): number
     }
   }
@@ -91,6 +95,7 @@ extension ExocallError: CustomStringConvertible {
     case .stale: "stale capability"
     case .quotaExceeded: "quota exceeded"
     case .timedOut: "timed out"
+    case .unsupported: "not supported by this machine"
     case .other(let number): "error \(number)"
     }
   }

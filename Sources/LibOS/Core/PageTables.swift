@@ -27,6 +27,10 @@ public struct PageTableEntry: Equatable, Sendable {
   public var isLarge: Bool { bits & 1 << 7 != 0 }
   /// Under a guarantee or one of the exokernel's own bindings.
   public var isPinned: Bool { bits & UInt64(EXO_PTE_PINNED) != 0 }
+  /// Its protection key: 0 where there are none.
+  public var key: UInt32 {
+    UInt32(truncatingIfNeeded: bits >> UInt64(EXO_PTE_KEY_SHIFT)) & UInt32(EXO_KEYS - 1)
+  }
   /// The same page with other rights.
   func allowing(_ rights: Rights) -> PageTableEntry {
     let fixed = bits & ~(1 << 63 | 3)

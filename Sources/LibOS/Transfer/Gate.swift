@@ -44,6 +44,11 @@
       _ = try Exocall.make(RingRequest(EXO_CALL_transfer_bind.rawValue, exo_transfer_entry_address()))
       isBound = true
     }
+    /// The entry is another one now, once protection keys are used.
+    package static func bindEntryAgain() throws(ExocallError) {
+      guard isBound else { return }
+      _ = try Exocall.make(RingRequest(EXO_CALL_transfer_bind.rawValue, exo_transfer_entry_address()))
+    }
 
     /// Answers calls until `attend` says that it is enough. It gets the events that come, with no call being answered
     /// meanwhile; callers find the gate busy.

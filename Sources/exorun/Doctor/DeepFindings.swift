@@ -55,6 +55,10 @@ struct Mechanism {
       instead:
         "nothing: a used one is given to the next environment only after it was cleared, or it is closed"),
     Mechanism(
+      "protection keys", ["keys"], attacks: ["keys", "keys-left", "keys-sent"], isSafety: true,
+      instead:
+        "nothing. Where a machine has no keys they are refused, which passes; exocalls protect pages as well"),
+    Mechanism(
       "control transfer", ["transfer"], attacks: ["gates", "stray-returns", "call-races"],
       instead: "nothing; environments on two processors call each other by shared lines"),
     Mechanism(

@@ -4,6 +4,7 @@ extension Attack {
     [
       privileged, halt, ports, flags, segments, compatibility, interrupts, systemCalls, bases, doorbell,
       doorbellLoad, dirtyProcessor, systemCallHandler, nucleusCalls,
+      keys, keysLeft, keysSent,
     ]
   }
 }
