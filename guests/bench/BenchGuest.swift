@@ -32,6 +32,7 @@ import LibOS
     case "libos_call": timed(command) { bench_use(environmentNumber()) }
     case "exocall": timed(command) { try? Exocall.null() }
     case "exocall_batch32": Batch.run(command)
+    case "nucleus_call": NucleusCalls.areOffered ? timed(command) { NucleusCalls.null() } : nil
     case "clock": timed(command) { bench_use(Clock.now) }
     case "matmul150_int": Products.integers(command, size: 150)
     case "matmul150_double": Products.doubles(command, size: 150)

@@ -14,9 +14,15 @@ struct InstructionCounts {
   private var ticksPerInstruction = 0.0
   private var exo: [String: [UInt32]] = [:]
   private var linux: [String: [UInt32]] = [:]
+  /// How often an operation leaves guest mode.
+  private var exits: [(name: String, exits: UInt64)] = []
 
   init(_ configuration: Machine.Configuration) throws(Failure) {
-    for path in try Self.guestPaths(configuration) { exo[path.name] = path.ticks }
+    guard let bytes = ExoGuests.image("GuestBench"),
+      let image = try? GuestImage(name: "count", bytes: bytes)
+    else { throw Failure(.usage, "the benchmark's guest was not built in") }
+    exits = try ExitCounts.measure(configuration, image)
+    for path in try Self.guestPaths(configuration, image) { exo[path.name] = path.ticks }
     for path in Self.linuxPaths() { linux[path.name] = path.ticks }
     guard let empty = exo["nothing"], let nops = exo["nops256"], let least = empty.min(),
       let most = nops.max()
@@ -53,15 +59,15 @@ struct InstructionCounts {
       }
     }
     add("exo", exo)
+    for path in exits { lines.append("exo exits_\(path.name) \(path.exits) exact") }
     add("linux", linux)
     return lines.joined(separator: "\n") + "\n"
   }
 
   /// What the guest says of itself.
-  private static func guestPaths(_ configuration: Machine.Configuration) throws(Failure) -> [Path] {
-    guard let bytes = ExoGuests.image("GuestBench"),
-      let image = try? GuestImage(name: "count", bytes: bytes)
-    else { throw Failure(.usage, "the benchmark's guest was not built in") }
+  private static func guestPaths(
+    _ configuration: Machine.Configuration, _ image: GuestImage
+  ) throws(Failure) -> [Path] {
     let machine: Machine
     do throws(MachineError) { machine = try Machine(configuration) } catch {
       throw Failure(.usage, "\(error)")
