@@ -150,7 +150,10 @@
       link.environment = environment
     }
 
-    public var isDead: Bool { link.isDead }
+    public var isDead: Bool {
+      link.mourn()
+      return link.isDead
+    }
     /// Called once when the port has died: the dead-name notification. It comes while this environment sends, receives or looks
     /// at `isDead`.
     public var onDeath: (() -> Void)? {

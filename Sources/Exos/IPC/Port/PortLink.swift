@@ -34,6 +34,12 @@
       onDeath?()
     }
 
+    /// Whoever is told that the port is dead has been notified of it before.
+    private func died() -> PortError {
+      mourn()
+      return .dead
+    }
+
     /// - Throws: `dead` when the peer has gone and all was taken.
     func take() throws(PortError) -> PortFrame? {
       let isGone = peer.isGone()
@@ -41,7 +47,7 @@
         if consumer.mustWake() { peer.wake() }
         return frame
       }
-      if isGone { throw .dead }
+      if isGone { throw died() }
       return nil
     }
 
@@ -51,14 +57,14 @@
     ) throws(PortError) {
       var handles: [UInt64] = []
       for right in rights { handles.append(try hand(right)) }
-      if isDead { throw .dead }
+      if isDead { throw died() }
       if try producer.offer(kind, id: id, text, rights: handles) {
         if producer.mustWake() { peer.wake() }
         return
       }
       func announce(_ isAsleep: Bool) { isAsleep ? producer.announceSleep() : producer.endSleep() }
       try Ports.wait(for: [self], until: deadline, announce: announce) { () throws(PortError) in
-        if self.isDead { throw .dead }
+        if self.isDead { throw self.died() }
         return try self.producer.offer(kind, id: id, text, rights: handles)
       }
       if producer.mustWake() { peer.wake() }
