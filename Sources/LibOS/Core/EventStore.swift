@@ -14,6 +14,16 @@
       count += 1
     }
 
+    /// The oldest that is wanted.
+    static func take(where isWanted: (Event) -> Bool) -> Event? {
+      var found: Event?
+      for _ in 0..<count {
+        guard let event = take() else { break }
+        if found == nil, isWanted(event) { found = event } else { add(event) }
+      }
+      return found
+    }
+
     static func take() -> Event? {
       guard count > 0 else { return nil }
       let event = events?[first]

@@ -65,6 +65,11 @@
       }
     }
 
+    /// Takes the oldest of those that `makeRoom` kept and that is wanted; the others stay.
+    public static func takeKept(where isWanted: (Event) -> Bool) -> Event? {
+      masked { EventStore.take(where: isWanted) }
+    }
+
     public static var hasPending: Bool { EventStore.count > 0 || ringHasPending }
     /// Whether some have come that nobody has looked at.
     public static var ringHasPending: Bool {

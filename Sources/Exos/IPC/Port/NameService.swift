@@ -23,7 +23,9 @@
       var table = NameTable()
       var set = PortSet()
       while true {
-        while let event = Events.poll() {
+        // Not `poll`: that would take what is said of connections from the ports.
+        Ports.attend()
+        while let event = Events.takeKept(where: { _ in true }) {
           if event.kind == Events.Kind.message.rawValue, event.data == maker,
             event.value & 0xffff_0000_0000_0000 == introduction, let port = welcome(event.value)
           {
@@ -101,10 +103,12 @@
     /// - Throws: `timedOut`.
     public init(_ service: Environment, until deadline: UInt64? = nil) throws(ExocallError) {
       while true {
-        while let event = Events.poll() {
-          guard event.kind == Events.Kind.message.rawValue,
-            event.value & 0xffff_0000_0000_0000 == NameService.introduction
-          else { continue }
+        Ports.attend()
+        let introduction = Events.takeKept { event in
+          event.kind == Events.Kind.message.rawValue
+            && event.value & 0xffff_0000_0000_0000 == NameService.introduction
+        }
+        if let event = introduction {
           self.service = try SendRight(
             Capability(handle: event.value & 0x0000_ffff_ffff_ffff), to: service)
           return
