@@ -121,7 +121,7 @@ import Testing
     // The shorter way would carry PKRU along.
     let tables = try #require(bench.kernel.domains[later]?.shell.tables)
     tables.bindTransfer(withKeys: false, in: bench.kernel.memory)
-    #expect(bench.kernel.checkInvariants().count == 1)
+    #expect(!bench.kernel.checkInvariants().isEmpty)
   }
 
   @Test func aFaultSaysThatItWasTheKey() {
