@@ -113,8 +113,10 @@ public struct Sampler {
         return Turn(
           contestant: contestant, iterations: iterations, samples: passed > rowTime / 4 ? [figure] : [])
       }
-      // Never more than tenfold: the first tries are slow with what is cold.
-      let factor = min(10, max(2, sampleTime / max(taken, 1e-9)))
+      // Never more than tenfold: the first tries are slow with what is cold. And not so many that what is not timed, such as
+      // protecting what is to be unprotected, takes a row's time for one sample.
+      let wanted = min(10, max(2, sampleTime / max(taken, 1e-9)))
+      let factor = min(wanted, max(1, 30 * sampleTime / max(passed, 1e-9)))
       iterations = UInt32(Double(iterations) * factor)
     }
   }
