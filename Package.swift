@@ -150,14 +150,13 @@ let package = Package(
     .target(name: "ExoGuests", swiftSettings: [.unsafeFlags(["-O"])], plugins: ["StageGuests"]),
     // The exokernel.
     .target(name: "CKVM"),
-    .target(name: "CNetwork"),
     // JSON, for reports, the benchmark's files and the control socket.
     .target(name: "JSONText"),
     .target(name: "Nucleus", dependencies: ["ExoABI"]),
     .target(
       name: "Exo",
       dependencies: [
-        "CKVM", "CNetwork", "ExoABI", "Nucleus", "JSONText", logging,
+        "CKVM", "ExoABI", "Nucleus", "JSONText", logging,
       ], swiftSettings: hostSwift),
     // The benchmark: the mechanisms without Exo, Linux doing the same work, and what is made of the figures.
     .target(name: "BenchSupport", path: "Benchmarks/Support", cSettings: measured),

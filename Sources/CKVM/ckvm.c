@@ -231,6 +231,12 @@ int ckvm_code_memory(uint64_t size, void **writable, void **executable) {
   *executable = x;
   return 0;
 }
+struct kvm_run *ckvm_map_run(int vcpu, uint64_t size, int *error) {
+  void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+  if (page != MAP_FAILED) return page;
+  *error = errno;
+  return NULL;
+}
 int ckvm_unmap(void *address, uint64_t length) { return result(munmap(address, length)); }
 int ckvm_drop_translations(void *address, uint64_t length) {
   return result(madvise(address, length, MADV_DONTNEED));

@@ -50,12 +50,23 @@ extension ExorunTests {
       let folder = try TemporaryFolder()
       let manifest = try Command("/bin/cat", [packageFolder + "/Package.swift"]).run().output
       var names: Set<Substring> = []
-      for start in ["arget(\n      name: \"", "arget(name: \"", "guest(\"", ".plugin(\n      name: \""] {
-        for part in manifest.split(separator: start).dropFirst() where !part.hasPrefix("\\") {
-          names.insert(part.prefix { $0 != "\"" })
+      for start in [
+        "arget(\n      name: \"", "arget(\n    name: \"", "arget(name: \"", "guest(\"",
+        ".plugin(\n      name: \"",
+      ] {
+        for part in manifest.split(separator: start).dropFirst() {
+          let name = part.prefix { $0 != "\"" }
+          if !name.contains("\\") { names.insert(name) }
         }
       }
-      #expect(names.count > 30 && names.contains("LibOS") && names.contains("GuestHello"))
+      // The modules of ExOS, and each for the host.
+      for part in manifest.split(separator: "exos(\"").dropFirst() {
+        let module = part.prefix { $0 != "\"" }
+        for name in ["Exos\(module)", "Exos\(module)Host"] { names.insert(name[...]) }
+      }
+      #expect(
+        names.count > 50 && names.contains("ExosIPCHost") && names.contains("BenchProducts")
+          && names.contains("LibOS") && names.contains("GuestHello"))
       for name in names.sorted() {
         try expectComplaint(125, "uses that name", new(in: folder, String(name)))
       }

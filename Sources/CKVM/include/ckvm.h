@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ckvm_network.h"
+
 #pragma clang assume_nonnull begin
 
 // --- /dev/kvm
@@ -82,6 +84,8 @@ static inline struct kvm_sregs *ckvm_sync_system_registers(struct kvm_run *run) 
 int ckvm_memory_file(const char *name, uint64_t size);
 /// Maps `length` bytes of `fd` shared, at an address aligned to `alignment` (a power of two).
 void *_Nullable ckvm_map_shared(int fd, uint64_t length, uint64_t alignment, int *error);
+/// A vCPU's run page.
+struct kvm_run *_Nullable ckvm_map_run(int vcpu, uint64_t size, int *error);
 int ckvm_unmap(void *address, uint64_t length);
 /// Removes the translations of a range in this mapping and in the shadow or nested tables behind it; the
 /// file keeps the content (madvise MADV_DONTNEED on a shared mapping).

@@ -1,34 +1,33 @@
 import CKVM
-import CNetwork
 import Glibc
 
 /// Opening what carries frames.
 enum DeviceOpening {
   static func tap(_ name: String) throws(HostError) -> Descriptor {
-    let number = unsafe name.withCString { unsafe cnetwork_tap_open($0) }
+    let number = unsafe name.withCString { unsafe ckvm_tap_open($0) }
     return Descriptor(try check("TAP device \(name)", number))
   }
   static func interface(_ name: String) throws(HostError) -> Descriptor {
-    let number = unsafe name.withCString { unsafe cnetwork_packet_open($0) }
+    let number = unsafe name.withCString { unsafe ckvm_packet_open($0) }
     return Descriptor(try check("interface \(name)", number))
   }
   /// Bytes of the header before each frame of a TAP device that is open.
   static func header(ofTap number: CInt) throws(HostError) -> CInt {
-    try check("TAP descriptor \(number)", cnetwork_tap_adopt(number))
+    try check("TAP descriptor \(number)", ckvm_tap_adopt(number))
   }
 
   /// Two connected stream sockets: ours, and one that a program is given, which inherits it.
   static func streamPair() throws(HostError) -> (own: CInt, other: CInt) {
     var ends: [CInt] = [-1, -1]
     // Fills both.
-    try check("socketpair", unsafe cnetwork_stream_pair(&ends))
+    try check("socketpair", unsafe ckvm_stream_pair(&ends))
     return (ends[0], ends[1])
   }
 }
 
 /// Reads frames of a TAP device or a packet socket, many at a time and without waiting.
 struct FrameReader {
-  private var frames = [cnetwork_frame](repeating: cnetwork_frame(), count: Self.most)
+  private var frames = [ckvm_frame](repeating: ckvm_frame(), count: Self.most)
   static let most = 64
 
   /// Reads what is there into a batch. Frames too long for a ring are left out.
@@ -37,7 +36,7 @@ struct FrameReader {
     var count: CInt = 0
     unsafe batch.bytes.withUnsafeMutableBytes { bytes in
       // Writes at most as many frames of that size as it is told; there is room for them.
-      count = unsafe cnetwork_receive(
+      count = unsafe ckvm_frames_receive(
         number, header, bytes.baseAddress!, UInt32(PacketRing.size), &frames, CInt(Self.most))
     }
     for index in 0..<max(Int(count), 0) {
@@ -58,7 +57,7 @@ struct FrameReader {
     for index in 0..<batch.count {
       // Reads as many bytes as it is told.
       let result = unsafe batch.packet(index).withUnsafeBytes { bytes in
-        unsafe cnetwork_send(number, header, bytes.baseAddress!, UInt32(bytes.count))
+        unsafe ckvm_frame_send(number, header, bytes.baseAddress!, UInt32(bytes.count))
       }
       if result >= 0 { taken += 1 }
     }
@@ -79,7 +78,7 @@ struct FrameStream {
     batch.clear(room: 0)
     var block = [UInt8](repeating: 0, count: 65_536)
     // Writes at most as many bytes as it is told.
-    let count = unsafe cnetwork_read(number, &block, CInt(block.count))
+    let count = unsafe ckvm_stream_read(number, &block, CInt(block.count))
     if count == 0 { hasEnded = true }
     guard count > 0 else { return }
     incoming += block[..<Int(count)]

@@ -60,10 +60,11 @@ struct ControlState: Hashable, Sendable {
     try check("KVM_SET_CPUID2", unsafe ckvm_set_cpuid(descriptor.number, cpuid, CInt(cpuid.count)))
     var pristine = kvm_sregs()
     try check("KVM_GET_SREGS", unsafe ckvm_get_system_registers(descriptor.number, &pristine))
-    guard let page = unsafe mmap(nil, runSize, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor.number, 0),
-      unsafe page != MAP_FAILED
-    else { throw HostError("mmap of the run page", -errno) }
-    unsafe run = page.assumingMemoryBound(to: kvm_run.self)
+    var error: CInt = 0
+    guard let page = unsafe ckvm_map_run(descriptor.number, UInt64(runSize), &error) else {
+      throw HostError("mmap of the run page", -error)
+    }
+    unsafe run = page
     self.runSize = runSize
     self.pristine = pristine
     self.descriptor = descriptor
@@ -71,7 +72,7 @@ struct ControlState: Hashable, Sendable {
     unsafe ckvm_sync_valid(run, 3)
   }
 
-  deinit { unsafe munmap(run, runSize) }
+  deinit { _ = unsafe ckvm_unmap(run, UInt64(runSize)) }
 
   var kicker: VCPUKicker { unsafe VCPUKicker(run: run, thread: thread) }
 

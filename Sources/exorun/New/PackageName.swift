@@ -34,12 +34,15 @@ struct PackageName {
   /// In lower case: Exo's targets, since the names of all targets of a build are one space (a test compares the manifest);
   /// modules of Swift's; words that no module may be called.
   static let taken: Set<String> = [
-    "exo", "exoabi", "exoguests", "exorun", "exoselftest", "exossupport", "exotests", "ckvm", "cnetwork",
+    "exo", "exoabi", "exoguests", "exorun", "exoselftest", "exossupport", "exotests", "ckvm",
     "nucleus",
-    "libos", "libosc", "liboscheader", "libosconcurrency", "liboshost", "libostests", "guestruntime",
+    "libos", "libosc", "liboscheader", "liboshost", "libostests", "guestruntime",
     "concurrencysupport", "hostilesupport", "jsontext", "toml", "stageguests", "testsupport", "abitests",
     "benchtests", "commandlinetests", "guesttests", "benchsupport", "benchfloor", "benchlinux", "benchwork",
-    "benchloops", "benchkit", "guesthello", "guestbasics", "guestfamily", "guestbench", "guestexos",
+    "benchloops", "benchkit", "benchproducts", "benchproductshost", "exosconcurrency", "exosmemory",
+    "exosmemoryhost", "exosthreads", "exosthreadshost", "exosipc", "exosipchost", "exosprocess",
+    "exosprocesshost", "exosfork", "exosforkhost", "exosshell", "exosshellhost", "exosnetwork",
+    "exosnetworkhost", "guesthello", "guestbasics", "guestfamily", "guestbench", "guestexos",
     "guestunix",
     "guestnetwork", "guesthostile", "guestc", "embeddingexample",
     "swift", "main", "builtin", "synchronization", "foundation", "glibc", "testing", "xctest", "distributed",

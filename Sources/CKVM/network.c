@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "cnetwork.h"
+#include "ckvm_network.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-_Static_assert(sizeof(struct virtio_net_hdr) == CNETWORK_HEADER, "header length");
+_Static_assert(sizeof(struct virtio_net_hdr) == CKVM_FRAME_HEADER, "header length");
 
 static int copy_name(char *to, const char *name) {
   size_t length = strlen(name);
@@ -25,7 +25,7 @@ static int copy_name(char *to, const char *name) {
   return 0;
 }
 
-int cnetwork_tap_open(const char *name) {
+int ckvm_tap_open(const char *name) {
   struct ifreq request;
   memset(&request, 0, sizeof request);
   int result = copy_name(request.ifr_name, name);
@@ -39,7 +39,7 @@ int cnetwork_tap_open(const char *name) {
     request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
     result = ioctl(fd, TUNSETIFF, &request);
   }
-  int size = CNETWORK_HEADER;
+  int size = CKVM_FRAME_HEADER;
   if (result < 0 || ioctl(fd, TUNSETVNETHDRSZ, &size) < 0) {
     result = -errno;
     close(fd);
@@ -48,7 +48,7 @@ int cnetwork_tap_open(const char *name) {
   return fd;
 }
 
-int cnetwork_tap_adopt(int fd) {
+int ckvm_tap_adopt(int fd) {
   struct ifreq request;
   memset(&request, 0, sizeof request);
   if (ioctl(fd, TUNGETIFF, &request) < 0) return -errno;
@@ -56,12 +56,12 @@ int cnetwork_tap_adopt(int fd) {
   int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return -errno;
   if (!(request.ifr_flags & IFF_VNET_HDR)) return 0;
-  int size = CNETWORK_HEADER;
+  int size = CKVM_FRAME_HEADER;
   if (ioctl(fd, TUNSETVNETHDRSZ, &size) < 0) return -errno;
   return size;
 }
 
-int cnetwork_packet_open(const char *interface) {
+int ckvm_packet_open(const char *interface) {
   char name[IFNAMSIZ];
   int result = copy_name(name, interface);
   if (result < 0) return result;
@@ -84,13 +84,13 @@ int cnetwork_packet_open(const char *interface) {
   return fd;
 }
 
-int cnetwork_stream_pair(int *ends) {
+int ckvm_stream_pair(int *ends) {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return -errno;
   if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0 || fcntl(ends[1], F_SETFD, 0) < 0) return -errno;
   return 0;
 }
 
-int cnetwork_receive(int fd, int header, void *buffers, uint32_t size, struct cnetwork_frame *frames, int count) {
+int ckvm_frames_receive(int fd, int header, void *buffers, uint32_t size, struct ckvm_frame *frames, int count) {
   int done = 0;
   while (done < count) {
     struct virtio_net_hdr start;
@@ -101,7 +101,7 @@ int cnetwork_receive(int fd, int header, void *buffers, uint32_t size, struct cn
     if (length < 0 && errno == EINTR) continue;
     if (length < 0) return done > 0 ? done : -errno;
     if (length < header) return done;
-    frames[done] = (struct cnetwork_frame){
+    frames[done] = (struct ckvm_frame){
         .length = (uint32_t)(length - header),
         .checksum_start = start.csum_start,
         .checksum_offset = start.csum_offset,
@@ -112,7 +112,7 @@ int cnetwork_receive(int fd, int header, void *buffers, uint32_t size, struct cn
   return done;
 }
 
-int cnetwork_send(int fd, int header, const void *frame, uint32_t length) {
+int ckvm_frame_send(int fd, int header, const void *frame, uint32_t length) {
   struct virtio_net_hdr start;
   memset(&start, 0, sizeof start);
   struct iovec parts[2] = {{&start, (size_t)header}, {(void *)frame, length}};
@@ -121,7 +121,7 @@ int cnetwork_send(int fd, int header, const void *frame, uint32_t length) {
   return 0;
 }
 
-int cnetwork_read(int fd, void *bytes, int count) {
+int ckvm_stream_read(int fd, void *bytes, int count) {
   ssize_t length;
   while ((length = read(fd, bytes, (size_t)count)) < 0)
     if (errno != EINTR) return -errno;
