@@ -54,7 +54,7 @@ extension ExorunTests {
       let tried = findings.filter {
         ["pass: ", "fail: "].contains(String($0["detail"]?.string?.prefix(6) ?? ""))
       }
-      #expect(tried.count == 13, "\(result.output)")
+      #expect(tried.count == 14, "\(result.output)")
       #expect(tried.allSatisfy { $0["detail"]?.string != "pass: 0 of 0" })
       #expect(result.status == .exited(0))
     }
