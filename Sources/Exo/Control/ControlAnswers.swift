@@ -54,8 +54,13 @@ enum ControlAnswers {
     text += ",\"length\":\(packet.length),\"bytes\":\""
     var line = Array(text.utf8)
     let digits = Array("0123456789abcdef".utf8)
-    for byte in packet.bytes { line += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
-    return line + Array("\"}\n".utf8)
+    line.reserveCapacity(line.count + 2 * packet.bytes.count + 3)
+    for byte in packet.bytes {
+      line.append(digits[Int(byte >> 4)])
+      line.append(digits[Int(byte & 15)])
+    }
+    line += "\"}\n".utf8
+    return line
   }
   private static func names(_ snapshot: MachineSnapshot) -> JSON {
     .array(

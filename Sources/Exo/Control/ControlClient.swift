@@ -178,11 +178,7 @@ final class ControlClient {
       if let wanted = capturing.environments, !packet.concerns(wanted) { continue }
       output += ControlAnswers.packet(packet, since: machine.birth)
     }
-    let lost = capturing.reader.lost
-    if lost > capturing.lostTold {
-      output += ControlAnswers.traceLost(lost - capturing.lostTold)
-      capturing.lostTold = lost
-    }
+    tellLost(capturing.reader.lost, &capturing.lostTold)
     self.capturing = capturing
   }
 
@@ -194,12 +190,14 @@ final class ControlClient {
       if case .created = record.event { name = machine.environment(record.environment)?.name }
       output += ControlAnswers.record(record, since: machine.birth, name: name)
     }
-    let lost = tracing.reader.lost
-    if lost > tracing.lostTold {
-      output += ControlAnswers.traceLost(lost - tracing.lostTold)
-      tracing.lostTold = lost
-    }
+    tellLost(tracing.reader.lost, &tracing.lostTold)
     self.tracing = tracing
+  }
+
+  private func tellLost(_ lost: UInt64, _ told: inout UInt64) {
+    guard lost > told else { return }
+    output += ControlAnswers.traceLost(lost - told)
+    told = lost
   }
 
   private func send() {

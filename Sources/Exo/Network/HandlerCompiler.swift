@@ -95,13 +95,10 @@ struct HandlerCompiler {
     keep(d)
   }
   private mutating func compare(_ condition: UInt8, _ d: UInt8, _ a: UInt8, _ b: UInt8) {
-    arithmeticCompare(a, b)
-    code.emit(0x0f, condition, 0xc0, 0x0f, 0xb6, 0xc0)  // set al; movzx eax, al
-    keep(d)
-  }
-  private mutating func arithmeticCompare(_ a: UInt8, _ b: UInt8) {
     take(a)
     code.emit(0x4c, 0x39, 0xc0 | b << 3)  // cmp rax, r
+    code.emit(0x0f, condition, 0xc0, 0x0f, 0xb6, 0xc0)  // set al; movzx eax, al
+    keep(d)
   }
   private mutating func shift(_ operation: UInt8, _ d: UInt8, _ a: UInt8, _ b: UInt8) {
     let (far, done) = (code.label(), code.label())

@@ -189,13 +189,14 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
         let packet = scratch[...]
         let route = route(packet, from: slot, in: memory, &sent.told)
         // Many are meant by a group address, and only one of them can be in the machine.
-        if takesOut(packet, route) {
+        let goesOut = takesOut(packet, route)
+        if goesOut {
           outgoing.append(packet)
         } else if route != .delivered {
           status = EXO_PACKET_DROPPED
           sent.dropped += 1
         }
-        noteUnrouted(packet, from: slot, route)
+        noteUnrouted(packet, from: slot, route, goesOut: goesOut)
       } else {
         capture.take(scratch[...], from: rings[slot]?.owner, to: nil, .refused)
         sent.refused += 1
@@ -215,8 +216,9 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
     guard !replies.isEmpty else { return }
     for (slot, packet) in replies where rings[slot]?.allows(packet.span) ?? false {
       let route = route(packet[...], from: slot, isReply: true, in: memory, &told)
-      if takesOut(packet[...], route) { outgoing.append(packet[...]) }
-      noteUnrouted(packet[...], from: slot, route)
+      let goesOut = takesOut(packet[...], route)
+      if goesOut { outgoing.append(packet[...]) }
+      noteUnrouted(packet[...], from: slot, route, goesOut: goesOut)
     }
     replies.removeAll(keepingCapacity: true)
   }
@@ -225,9 +227,11 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   private func takesOut(_ packet: ArraySlice<UInt8>, _ route: Route) -> Bool {
     device != nil && (route == .unclaimed || packet[packet.startIndex] & 1 != 0)
   }
-  private func noteUnrouted(_ packet: ArraySlice<UInt8>, from slot: Int, _ route: Route) {
-    guard route == .unclaimed || takesOut(packet, route) else { return }
-    capture.take(packet, from: rings[slot]?.owner, to: nil, takesOut(packet, route) ? .device : .unclaimed)
+  private func noteUnrouted(
+    _ packet: ArraySlice<UInt8>, from slot: Int, _ route: Route, goesOut: Bool
+  ) {
+    guard route == .unclaimed || goesOut else { return }
+    capture.take(packet, from: rings[slot]?.owner, to: nil, goesOut ? .device : .unclaimed)
   }
 
   enum Route { case delivered, full, unclaimed }

@@ -19,8 +19,25 @@ public final class AsyncNetwork: @unchecked Sendable {
   fileprivate let interface: NetworkInterface
   /// Changed under the threads' mask only, as all of the interface is.
   private var waiting: [Waiting] = []
-  /// Rung when packets have come or somebody has begun to wait.
-  private let bell = Channel<Bool>(capacity: .max)
+  /// Rung when packets have come or somebody has begun to wait; once, until it is heard.
+  private let bell = Bell()
+
+  private final class Bell {
+    private let channel = Channel<Bool>()
+    private var isRung = false
+
+    func ring() {
+      Threads.exclusively {
+        guard !isRung else { return }
+        isRung = true
+        try? channel.send(true)
+      }
+    }
+    func wait() {
+      _ = try? channel.receive()
+      isRung = false
+    }
+  }
 
   /// Has an interface, whose addresses are configured, serve tasks. Threads must have begun; nobody else may use it from then on.
   /// - Throws: `outOfMemory`.
@@ -29,7 +46,7 @@ public final class AsyncNetwork: @unchecked Sendable {
     let before = Threads.onEvent
     let bell = bell
     Threads.onEvent = { event in
-      if event.kind == Events.Kind.packets.rawValue { try? bell.send(true) }
+      if event.kind == Events.Kind.packets.rawValue { bell.ring() }
       before?(event)
     }
     try Threads.spawn { [self] in serve() }
@@ -46,7 +63,7 @@ public final class AsyncNetwork: @unchecked Sendable {
 
   fileprivate func wait(_ new: Waiting) {
     Threads.exclusively { waiting.append(new) }
-    try? bell.send(true)
+    bell.ring()
   }
 
   private func serve() {
@@ -65,7 +82,7 @@ public final class AsyncNetwork: @unchecked Sendable {
       }
       // Others may send what these wait for: that is no deadlock.
       Threads.exclusively { Threads.waitsOutside += 1 }
-      _ = try? bell.receive()
+      bell.wait()
       Threads.exclusively { Threads.waitsOutside -= 1 }
     }
   }
