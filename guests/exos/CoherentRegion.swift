@@ -97,8 +97,9 @@ struct CoherentRegion {
     guard number != served else { return }
     let index = Int(shared[place(other, page)])
     guard index < pages else { return }
-    // Home's own request for the same page comes first; this one stays until it has been answered.
-    if me == 0, wanted == index { return }
+    // Home's own request for the same page comes first; this one stays until it has been answered. And what has been granted
+    // is taken before it is asked back: until then `states` still tells what this environment had before.
+    if wanted == index, me == 0 || shared[place(me, reply)] == asked { return }
     if kept.page == index, Clock.now < kept.until {
       if armed <= Clock.now {
         armed = kept.until
