@@ -32,12 +32,15 @@ func processPart() {
   case "loop": while true { exo_pause() }
   case "handle":
     Signals.handle(.user1) { Exocall.exit(55) }
+    if let frame = ProcessSelf.capability(named: "page"), takePage(frame) {
+      exo_store64(sharedPage, 1)
+    }
     while true { Wakeup.sleep() }
   case "inherits":
-    guard let frames = ProcessSelf.capability(named: "page"), ProcessSelf.capability(named: "other") == nil,
-      (try? frames.map(at: 0x6800_0000_0000, pages: 1, [.read, .write])) != nil
+    guard let frame = ProcessSelf.capability(named: "page"), ProcessSelf.capability(named: "other") == nil,
+      takePage(frame)
     else { exit(1) }
-    exo_store64(0x6800_0000_0008, exo_load64(0x6800_0000_0000) + 1)
+    exo_store64(sharedPage + 8, exo_load64(sharedPage) + 1)
     exit(0)
   case "exceptions":
     // A stack of its own to take them on, for its memory is its maker's.
@@ -47,6 +50,17 @@ func processPart() {
     exit(seen ? 0 : 2)
   default: exit(3)
   }
+}
+
+/// Where the page lies that is shared with a process, in both.
+private let sharedPage: UInt64 = 0x6800_0000_0000
+private func takePage(_ frame: Capability) -> Bool {
+  (try? frame.map(at: sharedPage, pages: 1, [.read, .write])) != nil
+}
+private func makePage() throws(ExocallError) -> Capability {
+  let page = try Exocall.frameAllocate(count: 1).owner
+  try page.map(at: sharedPage, pages: 1, [.read, .write])
+  return page
 }
 
 private func make(
@@ -106,32 +120,41 @@ private func endings(_ library: Library) throws(ExocallError) {
 }
 
 private func signals(_ library: Library) throws(ExocallError) {
+  let page = try makePage()
   for (words, signal, status) in [
     (["loop"], Signal.terminate, 143), (["handle"], .user1, 55), (["loop"], .interrupt, 130),
   ] {
-    let process = make(library, words) { (record, _) throws(ExocallError) in record.takesSignals = true }
+    exo_store64(sharedPage, 0)
+    let process = make(library, words) { (record, environment) throws(ExocallError) in
+      record.takesSignals = true
+      record.capabilities = [
+        ("page", try page.grant(to: environment, CapabilityRights([.read, .write])).handle)
+      ]
+    }
     guard var process else { return Promises.check(false, "a process was made") }
-    // One that comes before it has begun waits for it.
-    if status != 143 { pause(20_000_000) }
+    // A signal waits for a process that has not begun; one that is to be handled is sent once the process says so.
+    let limit = Clock.now + 10_000_000_000
+    while words == ["handle"], exo_load64(sharedPage) == 0, Clock.now < limit { Slices.yield() }
     try signal.send(to: process.environment)
     let end = try process.wait()
     Promises.check(end == .exited(status: UInt8(status)), "signal \(signal.rawValue) to a process: it \(end)")
   }
+  try Exocall.unmap(sharedPage, pages: 1)
+  try page.drop()
 }
 
 private func inherits(_ library: Library) throws(ExocallError) {
-  let page = try Exocall.frameAllocate(count: 1).owner
-  try page.map(at: 0x6800_0000_0000, pages: 1, [.read, .write])
-  exo_store64(0x6800_0000_0000, 41)
+  let page = try makePage()
+  exo_store64(sharedPage, 41)
   let end = end(
     make(library, ["inherits"]) { (record, environment) throws(ExocallError) in
       let handle = try page.grant(to: environment, CapabilityRights([.read, .write])).handle
       record.capabilities = [("page", handle)]
     })
   Promises.check(
-    end == .exited(status: 0) && exo_load64(0x6800_0000_0008) == 42,
+    end == .exited(status: 0) && exo_load64(sharedPage + 8) == 42,
     "a process finds the capability that it inherits by name")
-  try Exocall.unmap(0x6800_0000_0000, pages: 1)
+  try Exocall.unmap(sharedPage, pages: 1)
   try page.drop()
 }
 
