@@ -4,8 +4,8 @@ import Synchronization
 
 /// One processor of the machine: a host thread that runs the vCPUs of the environments assigned to it.
 ///
-/// Its slice vector says whose turn it is; time that no owner of a slot can use goes to the others in turn. It sleeps when
-/// none can run. A slice is only timed while another environment waits for the processor.
+/// Its slice vector says whose turn it is; time that no owner of a slot can use goes to the others, by `FairShare`. It sleeps
+/// when none can run. A slice is only timed while another environment waits for the processor.
 final class Processor: Sendable {
   /// The host processor it is pinned to, if the host has one to spare for it.
   let hostProcessor: Int?
@@ -24,10 +24,14 @@ final class Processor: Sendable {
   private struct Queue {
     var runnable: [Environment] = []
     var slices = SliceVector()
-    /// Who was given the rest of a slice, and how long that is.
-    var donee: (environment: EnvironmentID, length: UInt64)?
+    var share = FairShare()
+    /// Who was given the rest of a slice, how long that is, and whose share it comes out of.
+    var donee: (environment: EnvironmentID, length: UInt64, payer: EnvironmentID?)?
     /// Of the environment in possession of the processor.
     var running: ExecutionLatch?
+    /// Out of whose share it runs, nobody's if in a slot that is owned, and since when.
+    var payer: EnvironmentID?
+    var began: UInt64 = 0
     var isStopping = false
     /// Environments that are being built for it.
     var expected = 0
@@ -35,6 +39,8 @@ final class Processor: Sendable {
 
   /// Whether its thread may keep a processor of the host while it waits for one.
   let mayWaitAwake: Bool
+  /// When the turn of the environment in possession ends for one that has woken, by `ckvm_monotonic`; 0 while there is none.
+  private let turnEnds = Atomic<UInt64>(0)
 
   init(number: Int, hostProcessor: Int?, mayWaitAwake: Bool) {
     self.number = number
@@ -72,15 +78,46 @@ final class Processor: Sendable {
 
   // --- the run queue
 
-  func enqueue(_ environment: Environment) {
+  /// How an environment comes to wait for the processor.
+  enum Arrival {
+    /// It did not want it until now.
+    case wakes
+    /// Its turn is over.
+    case goesOn
+    /// It comes after all that wait now.
+    case yields
+  }
+
+  func enqueue(_ environment: Environment, _ arrival: Arrival = .wakes) {
     let running = queue.withLock { queue in
+      let waiting = queue.runnable.lazy.map(\.id)
+      if arrival == .yields { queue.share.yield(environment.id, to: waiting) }
+      queue.share.join(environment.id, wakes: arrival == .wakes)
+      let isCutShort = arrival == .wakes && cutShort(&queue, for: environment.id)
       queue.runnable.append(environment)
       // Whoever runs with nobody waiting runs untimed, and may never leave guest mode by itself.
-      return queue.runnable.count == 1 ? queue.running : nil
+      return queue.runnable.count == 1 || isCutShort ? queue.running : nil
     }
     parker.notify()
     running?.kick()
   }
+
+  /// Has the turn that is running end early, if it is at the cost of a share and one that has woken is to come first.
+  private func cutShort(_ queue: inout Queue, for woken: EnvironmentID) -> Bool {
+    guard let payer = queue.payer, queue.running != nil, !queue.slices.owns(woken) else { return false }
+    let turn = queue.share.turn(of: payer, beside: woken, among: queue.runnable.lazy.map(\.id))
+    let end = queue.began &+ turn
+    let before = turnEnds.load(ordering: .relaxed)
+    guard turn < Self.turn, before == 0 || end < before else { return false }
+    turnEnds.store(end, ordering: .relaxed)
+    return true
+  }
+  /// See `turnEnds`.
+  var turnEnd: UInt64? {
+    let end = turnEnds.load(ordering: .relaxed)
+    return end == 0 ? nil : end
+  }
+
   /// Announces an environment that will be enqueued very soon. To be taken back, once, by `expectNoMore`.
   func expect() {
     queue.withLock { $0.expected += 1 }
@@ -89,37 +126,54 @@ final class Processor: Sendable {
   func expectNoMore() { queue.withLock { $0.expected -= 1 } }
   var isExpecting: Bool { queue.withLock { $0.expected > 0 } }
 
-  /// Gives the processor to an environment, or to none.
-  func run(_ latch: ExecutionLatch?) { queue.withLock { $0.running = latch } }
+  /// Whoever had it has given it up: its share pays.
+  func end(at time: UInt64) {
+    queue.withLock { queue in
+      queue.running = nil
+      if let payer = queue.payer { queue.share.charge(time &- queue.began, to: payer) }
+    }
+  }
 
-  /// The next environment to run, and for how long if others wait; nil to sleep, or, when stopping, to end.
+  /// The next environment to run, which has the processor from now on, and for how long if others wait; nil to sleep, or, when
+  /// stopping, to end.
   func next() -> (environment: Environment, length: UInt64)? {
     queue.withLock { queue in
-      func take(_ id: EnvironmentID, _ length: UInt64) -> (Environment, UInt64)? {
+      func give(
+        to id: EnvironmentID, _ length: UInt64, paidBy payer: EnvironmentID?
+      ) -> (Environment, UInt64)? {
         guard let index = queue.runnable.firstIndex(where: { $0.id == id }) else { return nil }
-        return (queue.runnable.remove(at: index), length)
+        let environment = queue.runnable.remove(at: index)
+        queue.running = environment.latch
+        queue.payer = payer
+        queue.began = ckvm_monotonic()
+        turnEnds.store(0, ordering: .relaxed)
+        return (environment, length)
+      }
+      func giveByShare(_ waiting: some Sequence<EnvironmentID>, _ length: UInt64) -> (Environment, UInt64)? {
+        guard let id = queue.share.next(among: waiting) else { return nil }
+        return give(to: id, length, paidBy: id)
       }
       if let donee = queue.donee {
         queue.donee = nil
-        if let taken = take(donee.environment, donee.length) { return taken }
+        if let given = give(to: donee.environment, donee.length, paidBy: donee.payer) { return given }
       }
       guard !queue.runnable.isEmpty else { return nil }
       if !queue.slices.isEmpty {
         let able = Set(queue.runnable.map(\.id))
         let owners = Set(queue.slices.slots.compactMap { $0 })
-        let without = queue.runnable.firstIndex { !owners.contains($0.id) }
-        if let (owner, length) = queue.slices.next(othersWait: without != nil, { able.contains($0) }) {
-          return take(owner, length)
+        let without = queue.runnable.map(\.id).filter { !owners.contains($0) }
+        if let (owner, length) = queue.slices.next(othersWait: !without.isEmpty, { able.contains($0) }) {
+          return give(to: owner, length, paidBy: nil)
         }
-        if let without { return (queue.runnable.remove(at: without), SliceVector.length) }
+        if let given = giveByShare(without, SliceVector.length) { return given }
       }
-      return (queue.runnable.removeFirst(), Self.turn)
+      return giveByShare(queue.runnable.lazy.map(\.id), Self.turn)
     }
   }
 
   /// Gives the rest of a slice to an environment of this processor: it runs next if it can.
   func donate(_ length: UInt64, to environment: EnvironmentID) {
-    queue.withLock { $0.donee = (environment, length) }
+    queue.withLock { $0.donee = (environment, length, $0.payer) }
   }
 
   /// Notes that an environment ran beyond its slice.
@@ -127,7 +181,11 @@ final class Processor: Sendable {
     queue.withLock { $0.slices.charge(nanoseconds, to: environment) }
   }
   func forget(_ environment: EnvironmentID) {
-    queue.withLock { $0.slices.remove(environment) }
+    queue.withLock {
+      $0.slices.remove(environment)
+      $0.share.forget(environment)
+      if $0.payer == environment { $0.payer = nil }
+    }
   }
   var hasOthers: Bool { queue.withLock { !$0.runnable.isEmpty } }
   var isStopping: Bool { queue.withLock { $0.isStopping } }

@@ -42,7 +42,7 @@ final class ProcessorLoop {
 
   /// One environment's time on the processor.
   private struct Slice {
-    let ends: UInt64
+    var ends: UInt64
     /// When the grace ends that it was given to put things in order, once it has been told.
     var graceEnds: UInt64?
     var isTimed = false
@@ -89,15 +89,15 @@ final class ProcessorLoop {
 
   /// Runs an environment until it sleeps, ends, yields, or its slice is over while others wait.
   private func run(_ environment: Environment, for length: UInt64) {
-    processor.run(environment.latch)
     environment.beginTurn(for: length)
     var staysRunnable = false
+    var arrival = Processor.Arrival.goesOn
     var turnEnd = TraceEvent.SliceEnd.ends
     var excess: UInt64 = 0
     defer {
-      processor.run(nil)
+      processor.end(at: ckvm_monotonic())
       environment.endTurn(turnEnd, excess: excess)
-      if staysRunnable { processor.enqueue(environment) }
+      if staysRunnable { processor.enqueue(environment, arrival) }
     }
     do throws(HostError) {
       if environment.endRequested.load(ordering: .sequentiallyConsistent) {
@@ -108,7 +108,7 @@ final class ProcessorLoop {
       environment.latch.setKicker(box.vcpu.kicker)
       announceAwake(environment)
       box.ran = ckvm_monotonic()
-      var slice = Slice(ends: ckvm_monotonic() &+ length)
+      var slice = Slice(ends: box.ran &+ length)
       defer { if slice.isTimed { setTimer(0) } }
       while true {
         if environment.endRequested.load(ordering: .sequentiallyConsistent) {
@@ -127,6 +127,7 @@ final class ProcessorLoop {
           turnEnd = .stops
           return
         }
+        cutShort(&slice)
         if !slice.isTimed, processor.hasOthers {
           slice.isTimed = true
           setTimer(max(slice.left(at: ckvm_monotonic()), Self.retry))
@@ -168,9 +169,10 @@ final class ProcessorLoop {
           // Of nothing there is no rest: two that yield to each other come to an end of it.
           let left = slice.left(at: now)
           if let target, target != environment.id, left > 0 { processor.donate(left, to: target) }
-          staysRunnable = true
+          (staysRunnable, arrival) = (true, .yields)
           return
         }
+        cutShort(&slice)
         if slice.isTimed, let overrun = overrun(&slice, of: environment) {
           (turnEnd, excess) = (.over, overrun)
           staysRunnable = true
@@ -216,6 +218,14 @@ final class ProcessorLoop {
       $0.exits += 1
     }
     return exit
+  }
+
+  /// Has the slice end when one that has woken is to have its turn.
+  private func cutShort(_ slice: inout Slice) {
+    guard let end = processor.turnEnd, end < slice.ends else { return }
+    slice.ends = end
+    slice.isTimed = true
+    setTimer(max(slice.left(at: ckvm_monotonic()), Self.retry))
   }
 
   /// How far the slice is over, if it is and somebody waits. An environment that asked for it is told first, and has its grace;

@@ -2,7 +2,7 @@
 /// runs the environment that was bound to it. Position is meaning: an environment that wants low latency spreads its
 /// slots, one that wants throughput takes them side by side.
 ///
-/// A slot that nobody owns, or whose environment cannot run, goes to those that wait, in turn; so a processor is only
+/// A slot that nobody owns, or whose environment cannot run, goes to those that wait (`FairShare`); so a processor is only
 /// idle when nothing can run. A quarter of the slots cannot be owned, so that nobody waits for ever.
 struct SliceVector: Sendable {
   static let count = 64
@@ -25,6 +25,7 @@ struct SliceVector: Sendable {
     for slot in slots.indices where slots[slot] == environment { slots[slot] = nil }
     excess[environment] = nil
   }
+  func owns(_ environment: EnvironmentID) -> Bool { slots.contains(environment) }
   var isEmpty: Bool { slots.allSatisfy { $0 == nil } }
 
   /// Notes that an environment overran by so much.
