@@ -2,6 +2,7 @@ import ArgumentParser
 import Exo
 import Glibc
 import JSONText
+import Synchronization
 
 /// The machines that run and answer.
 enum RunningMachines {
@@ -58,18 +59,27 @@ struct MachineChoice: ParsableArguments {
 final class WatchEnd {
   private let pipe: OutputPipe
   private let interrupts: Interrupts
+  private let writer: Writer
+
+  /// The end that the signal's thread writes to, while there is one: whoever sees the signal first may be done before that thread is.
+  private final class Writer: Sendable {
+    let number: Mutex<Int32?>
+    init(_ number: Int32) { self.number = Mutex(number) }
+  }
 
   /// - Parameter atOnce: what to do on the signal's own thread, so that it is done whatever else is the matter.
   init(atOnce: @escaping @Sendable () -> Void = {}) throws(Failure) {
     let interrupts = Interrupts.watch()
     pipe = try OutputPipe()
     self.interrupts = interrupts
-    let writer = pipe.writer
+    let writer = Writer(pipe.writer)
+    self.writer = writer
     interrupts.onFirst {
       atOnce()
-      OutputPipe.send(1, to: writer)
+      writer.number.withLock { if let number = $0 { OutputPipe.send(1, to: number) } }
     }
   }
+  deinit { writer.number.withLock { $0 = nil } }
   var descriptor: Int32 { pipe.reader }
   var signal: Int32? { interrupts.signal }
 }
