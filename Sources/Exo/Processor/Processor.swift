@@ -102,9 +102,10 @@ final class Processor: Sendable {
     running?.kick()
   }
 
-  /// Has the turn that is running end early, if it is at the cost of a share and one that has woken is to come first.
+  /// Has the turn that is running end early, for one that has woken and is to come first. Not where slots are owned: a slot is
+  /// one turn, and what is cut off would be the owners'.
   private func cutShort(_ queue: inout Queue, for woken: EnvironmentID) -> Bool {
-    guard let payer = queue.payer, queue.running != nil, !queue.slices.owns(woken) else { return false }
+    guard let payer = queue.payer, queue.running != nil, queue.slices.isEmpty else { return false }
     let turn = queue.share.turn(of: payer, beside: woken, among: queue.runnable.lazy.map(\.id))
     let end = queue.began &+ turn
     let before = turnEnds.load(ordering: .relaxed)
@@ -149,9 +150,8 @@ final class Processor: Sendable {
         turnEnds.store(0, ordering: .relaxed)
         return (environment, length)
       }
-      func giveByShare(_ waiting: some Sequence<EnvironmentID>, _ length: UInt64) -> (Environment, UInt64)? {
-        guard let id = queue.share.next(among: waiting) else { return nil }
-        return give(to: id, length, paidBy: id)
+      func giveByShare(_ id: EnvironmentID?, _ length: UInt64) -> (Environment, UInt64)? {
+        id.flatMap { give(to: $0, length, paidBy: $0) }
       }
       if let donee = queue.donee {
         queue.donee = nil
@@ -165,9 +165,9 @@ final class Processor: Sendable {
         if let (owner, length) = queue.slices.next(othersWait: !without.isEmpty, { able.contains($0) }) {
           return give(to: owner, length, paidBy: nil)
         }
-        if let given = giveByShare(without, SliceVector.length) { return given }
+        if let given = giveByShare(queue.share.next(among: without), SliceVector.length) { return given }
       }
-      return giveByShare(queue.runnable.lazy.map(\.id), Self.turn)
+      return giveByShare(queue.share.next(among: queue.runnable.lazy.map(\.id)), Self.turn)
     }
   }
 

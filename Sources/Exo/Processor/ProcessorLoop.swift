@@ -220,12 +220,14 @@ final class ProcessorLoop {
     return exit
   }
 
-  /// Has the slice end when one that has woken is to have its turn.
+  /// Has the slice end when one that has woken is to have its turn. What it has had until now was its due all the same.
   private func cutShort(_ slice: inout Slice) {
     guard let end = processor.turnEnd, end < slice.ends else { return }
-    slice.ends = end
+    let now = ckvm_monotonic()
+    guard slice.left(at: now) > 0 else { return }
+    slice.ends = max(end, now)
     slice.isTimed = true
-    setTimer(max(slice.left(at: ckvm_monotonic()), Self.retry))
+    setTimer(max(slice.left(at: now), Self.retry))
   }
 
   /// How far the slice is over, if it is and somebody waits. An environment that asked for it is told first, and has its grace;

@@ -25,7 +25,6 @@ struct SliceVector: Sendable {
     for slot in slots.indices where slots[slot] == environment { slots[slot] = nil }
     excess[environment] = nil
   }
-  func owns(_ environment: EnvironmentID) -> Bool { slots.contains(environment) }
   var isEmpty: Bool { slots.allSatisfy { $0 == nil } }
 
   /// Notes that an environment overran by so much.
