@@ -216,6 +216,11 @@ private func sleepUntilOver(_ place: UInt64) -> Int32 {
   return 0
 }
 
+/// How a client or a server ends that finds the other killed before it.
+private func statusWithoutPeer(_ error: ExocallError) -> Int32 {
+  error == .stale || error == .noEntry || error == .badCapability ? 0 : 100 + error.number
+}
+
 private func serveUntilOver(_ place: UInt64) -> Int32 {
   let base = Shared.base(place)
   do throws(ExocallError) {
@@ -233,8 +238,7 @@ private func serveUntilOver(_ place: UInt64) -> Int32 {
       { message in message.words.0 = message.words.0 &* 3 &+ message.words.1 })
     return 0
   } catch {
-    // The client was killed first.
-    return error == .stale || error == .noEntry || error == .badCapability ? 0 : 100 + error.number
+    return statusWithoutPeer(error)
   }
 }
 
@@ -260,8 +264,5 @@ private func callUntilOver(_ place: UInt64) -> Int32 {
     }
     try connection.close()
     return 0
-  } catch {
-    // The server was killed first, perhaps before its gate was found.
-    return error == .stale || error == .noEntry || error == .badCapability ? 0 : 100 + error.number
-  }
+  } catch { return statusWithoutPeer(error) }
 }

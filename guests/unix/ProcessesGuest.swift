@@ -29,12 +29,12 @@ func processPart() {
       && Variables["EXO_IMAGES"] == nil
     exit(isRight ? 7 : 1)
   case "crash": exo_trap()
-  case "loop": while true { exo_pause() }
+  case "loop":
+    sayReady()
+    while true { exo_pause() }
   case "handle":
     Signals.handle(.user1) { Exocall.exit(55) }
-    if let frame = ProcessSelf.capability(named: "page"), takePage(frame) {
-      exo_store64(sharedPage, 1)
-    }
+    sayReady()
     while true { Wakeup.sleep() }
   case "inherits":
     guard let frame = ProcessSelf.capability(named: "page"), ProcessSelf.capability(named: "other") == nil,
@@ -56,6 +56,10 @@ func processPart() {
 private let sharedPage: UInt64 = 0x6800_0000_0000
 private func takePage(_ frame: Capability) -> Bool {
   (try? frame.map(at: sharedPage, pages: 1, [.read, .write])) != nil
+}
+/// Tells whoever made this process, if it shares the page, that signals find it at work.
+private func sayReady() {
+  if let frame = ProcessSelf.capability(named: "page"), takePage(frame) { exo_store64(sharedPage, 1) }
 }
 private func makePage() throws(ExocallError) -> Capability {
   let page = try Exocall.frameAllocate(count: 1).owner
@@ -132,9 +136,9 @@ private func signals(_ library: Library) throws(ExocallError) {
       ]
     }
     guard var process else { return Promises.check(false, "a process was made") }
-    // A signal waits for a process that has not begun; one that is to be handled is sent once the process says so.
+    // One signal comes before the process has begun and waits for it, the others once it says that it has.
     let limit = Clock.now + 10_000_000_000
-    while words == ["handle"], exo_load64(sharedPage) == 0, Clock.now < limit { Slices.yield() }
+    while status != 143, exo_load64(sharedPage) == 0, Clock.now < limit { Slices.yield() }
     try signal.send(to: process.environment)
     let end = try process.wait()
     Promises.check(end == .exited(status: UInt8(status)), "signal \(signal.rawValue) to a process: it \(end)")

@@ -61,12 +61,12 @@ struct FairShare: Sendable {
 
   /// How long the one whose turn it is may run, from its turn's beginning, if another wakes: until the other has had no more than
   /// the rest on average.
-  /// - Parameter waiting: those that wait besides.
+  /// - Parameter waiting: those that waited before.
   func turn(
     of running: EnvironmentID, beside woken: EnvironmentID, among waiting: some Sequence<EnvironmentID>
   ) -> UInt64 {
     var (sum, count) = (had(by: running) &- clock, 1 as UInt64)
-    for id in waiting where id != woken {
+    for id in waiting {
       sum &+= had(by: id) &- clock
       count += 1
     }

@@ -90,8 +90,7 @@ final class Processor: Sendable {
 
   func enqueue(_ environment: Environment, _ arrival: Arrival = .wakes) {
     let running = queue.withLock { queue in
-      let waiting = queue.runnable.lazy.map(\.id)
-      if arrival == .yields { queue.share.yield(environment.id, to: waiting) }
+      if arrival == .yields { queue.share.yield(environment.id, to: queue.runnable.lazy.map(\.id)) }
       queue.share.join(environment.id, wakes: arrival == .wakes)
       let isCutShort = arrival == .wakes && cutShort(&queue, for: environment.id)
       queue.runnable.append(environment)

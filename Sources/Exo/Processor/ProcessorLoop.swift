@@ -110,6 +110,8 @@ final class ProcessorLoop {
       box.ran = ckvm_monotonic()
       var slice = Slice(ends: box.ran &+ length)
       defer { if slice.isTimed { setTimer(0) } }
+      // For one that woke when there was nothing to kick yet.
+      cutShort(&slice)
       while true {
         if environment.endRequested.load(ordering: .sequentiallyConsistent) {
           finish(environment)
@@ -127,7 +129,6 @@ final class ProcessorLoop {
           turnEnd = .stops
           return
         }
-        cutShort(&slice)
         if !slice.isTimed, processor.hasOthers {
           slice.isTimed = true
           setTimer(max(slice.left(at: ckvm_monotonic()), Self.retry))
