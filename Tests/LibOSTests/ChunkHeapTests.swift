@@ -126,7 +126,7 @@ struct HostSource: HeapSource {
     }
   }
 
-  /// A program at a chunk's edge asks for no memory, and one chunk is all that is kept.
+  /// A program at a chunk's edge asks for no memory, and one chunk of its class is all that is kept.
   @Test func oneEmptyChunkIsKept() {
     let frames = Frames(pages: 1000, longestGrant: 1000, seed: 6)
     withHeap(frames) { heap in
@@ -137,6 +137,26 @@ struct HostSource: HeapSource {
       let many = (0..<10000).map { _ in heap.allocate(size: 100, alignment: 16)! }
       for address in many { heap.free(address) }
       #expect(heap.statistics.pages <= 16)
+    }
+  }
+
+  /// Objects of several classes that come and go together, as with each packet, ask for no memory once they have been there; and
+  /// what is kept for them is bounded.
+  @Test func oneEmptyChunkOfEachClassIsKept() {
+    let frames = Frames(pages: 4000, longestGrant: 1000, seed: 6)
+    withHeap(frames) { heap in
+      let sizes = [24, 100, 700, 48, 1500, 4096]
+      func round() {
+        let all = sizes.map { heap.allocate(size: $0, alignment: 16)! }
+        for address in all { heap.free(address) }
+      }
+      round()
+      let grants = frames.next
+      for _ in 0..<100 { round() }
+      #expect(frames.next == grants)
+      let many = (0..<1000).map { heap.allocate(size: 16 + $0 * 15, alignment: 16)! }
+      for address in many { heap.free(address) }
+      #expect(heap.statistics.pages <= ChunkHeader.keptPages)
     }
   }
 

@@ -20,6 +20,8 @@ struct ChunkHeader {
   static let spareKind: UInt32 = 0x7370_6131
   /// Most pages of a large chunk that is kept though its allocation was freed.
   static let largestSpare = 256
+  /// Most pages of small chunks together that are kept though nothing is in them; one alone may have more.
+  static let keptPages = 32
 
   var kind: UInt32
   var classIndex: UInt32

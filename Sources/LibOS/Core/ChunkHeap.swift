@@ -1,7 +1,8 @@
 /// A heap of size classes over chunks. Small objects share chunks by class; a chunk is mapped page by page as it
 /// fills, so that a class used once costs a page. A larger allocation has a chunk of its own. A chunk with no
-/// object left goes back to the source, all but one of either kind, kept so that a program at a chunk's edge, or
-/// one that grows an array, does not map and unmap with every call.
+/// object left goes back to the source, all but one of each class, up to `ChunkHeader.keptPages` together, and one large one:
+/// a program at a chunk's edge, one that grows an array, or one whose objects of several sizes come and go with each packet
+/// does not map and unmap with every call.
 ///
 /// It runs where there is no heap yet: it keeps its state in memory it is given and in the chunks themselves.
 /// One thread at a time.
@@ -16,7 +17,9 @@ struct ChunkHeap<Source: HeapSource>: ~Copyable {
   var source: Source
   var addresses = AddressRanges()
   var lists: UInt = 0
-  var emptyChunks = 0
+  /// The classes of which a chunk without objects is kept, a bit each, and the pages of those chunks.
+  var emptyClasses: UInt64 = 0
+  var emptyPages = 0
   var spare: UInt = 0
   var statistics = HeapStatistics()
 
@@ -62,8 +65,10 @@ struct ChunkHeap<Source: HeapSource>: ~Copyable {
   @discardableResult
   mutating func trim() -> Bool {
     let gave = releaseSpare()
-    guard emptyChunks > 0 else { return gave }
-    for index in 0..<SizeClass.count {
+    guard emptyClasses != 0 else { return gave }
+    while emptyClasses != 0 {
+      let index = emptyClasses.trailingZeroBitCount
+      emptyClasses &= emptyClasses - 1
       var at = list(index).pointee
       while at != 0 {
         let chunk = Self.header(at)
@@ -71,6 +76,7 @@ struct ChunkHeap<Source: HeapSource>: ~Copyable {
         if chunk.pointee.used == 0 { release(chunk) }
       }
     }
+    emptyPages = 0
     return true
   }
 
@@ -98,7 +104,7 @@ struct ChunkHeap<Source: HeapSource>: ~Copyable {
     if list(sizeClass.index).pointee == 0 {
       guard let chunk = newChunk(sizeClass) else { return nil }
       push(chunk, sizeClass.index)
-      emptyChunks += 1
+      keep(chunk, sizeClass)
     }
     let chunk = Self.header(list(sizeClass.index).pointee)
     let object = chunk.pointee.fresh
@@ -118,7 +124,10 @@ struct ChunkHeap<Source: HeapSource>: ~Copyable {
   /// Counts an object of this chunk as given out.
   @inline(__always)
   mutating func take(_ chunk: UnsafeMutablePointer<ChunkHeader>, _ sizeClass: SizeClass) {
-    if chunk.pointee.used == 0 { emptyChunks -= 1 }
+    if chunk.pointee.used == 0 {
+      emptyClasses &= ~(1 << UInt64(sizeClass.index))
+      emptyPages -= Int(chunk.pointee.mappedPages)
+    }
     chunk.pointee.used += 1
     statistics.allocations += 1
     statistics.bytes += sizeClass.size
@@ -136,8 +145,16 @@ struct ChunkHeap<Source: HeapSource>: ~Copyable {
     statistics.allocations -= 1
     statistics.bytes -= sizeClass.size
     guard chunk.pointee.used == 0 else { return }
-    emptyChunks += 1
-    if emptyChunks > 1 { release(chunk) }
+    let isFirst = emptyClasses & 1 << UInt64(sizeClass.index) == 0
+    let hasRoom = emptyPages + Int(chunk.pointee.mappedPages) <= ChunkHeader.keptPages
+    if isFirst && (hasRoom || emptyClasses == 0) { keep(chunk, sizeClass) } else { release(chunk) }
+  }
+
+  /// Counts a chunk of a class as without objects, the only one.
+  @inline(__always)
+  mutating func keep(_ chunk: UnsafeMutablePointer<ChunkHeader>, _ sizeClass: SizeClass) {
+    emptyClasses |= 1 << UInt64(sizeClass.index)
+    emptyPages += Int(chunk.pointee.mappedPages)
   }
 
   /// Whether every object of a chunk is given out; it is then in no list.
@@ -162,7 +179,6 @@ struct ChunkHeap<Source: HeapSource>: ~Copyable {
 
   mutating func release(_ chunk: UnsafeMutablePointer<ChunkHeader>) {
     unlink(chunk)
-    emptyChunks -= 1
     unmapAll(chunk)
     addresses.give(start: UInt(bitPattern: chunk), size: UInt(ChunkHeader.reach))
   }

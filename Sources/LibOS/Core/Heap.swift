@@ -19,7 +19,7 @@
     /// Takes back memory that `allocate` gave.
     public static func free(_ memory: UnsafeMutableRawPointer) { freeGuest(memory) }
 
-    /// Gives back the chunks that are kept though nothing is in them, at most 1 MiB and 64 KiB.
+    /// Gives back the chunks that are kept though nothing is in them, at most 1 MiB and 128 KiB.
     public static func trim() { Events.masked { () -> Void in chunks.trim() } }
 
     public static var statistics: HeapStatistics { chunks.statistics }
