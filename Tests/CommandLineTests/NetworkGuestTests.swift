@@ -178,6 +178,47 @@ extension ExorunTests {
       _ = guest.finish()
     }
 
+    /// What it is for: a user who may open KVM's device and nothing else, without a capability of Linux and without a way to get one.
+    @Test(
+      .requires(.kvm), .requires(.root), .namespaces, .nc,
+      .requires(.program("passt", package: "passt")), .requires(.program("setpriv", package: "util-linux")))
+    func anOrdinaryUserHasANetworkByPasst() throws {
+      let user: UInt32 = 65_534
+      let space = try NetworkNamespace()
+      try space.addPair("veth0", "veth1")
+      try space.ip("route", "add", "default", "via", "10.77.0.9")
+      let scratch = Scratch()
+      defer { _ = try? Command("/bin/rm", ["-rf", scratch.path]).run() }
+      chmod(scratch.path, 0o755)
+      // Where it was built need not be open to everybody, nor is the device itself to change hands.
+      let copy = scratch.file("exorun")
+      #expect(try Command("/bin/cp", [Command.exorun().path, copy]).run().status == .exited(0))
+      let runtime = scratch.path + "/runtime"
+      mkdir(runtime, 0o700)
+      chown(runtime, user, user)
+      let device = "/dev/exo-test-kvm-\(getpid())"
+      var kvm = stat()
+      try #require(stat("/dev/kvm", &kvm) == 0)
+      try #require(mknod(device, S_IFCHR | 0o600, kvm.st_rdev) == 0)
+      defer { unlink(device) }
+      chown(device, user, user)
+      var command = space.command(
+        "/usr/bin/setpriv", "--reuid=\(user)", "--regid=\(user)", "--clear-groups", "--inh-caps=-all",
+        "--bounding-set=-all", "--no-new-privs", copy, "launch", "--device", device, "--net", "passt",
+        "--publish", "7007:7/udp", "echo", "7")
+      command.variables = ["NO_COLOR": "", "XDG_RUNTIME_DIR": runtime]
+      let guest = try command.start()
+      try #require(guest.waitForOutput("ready at port 7"), "\(guest.finish())")
+      let status = try Command("/bin/cat", ["/proc/\(guest.process)/status"]).run().output
+      #expect(status.contains("\nUid:\t\(user)\t\(user)\t\(user)\t\(user)\n"), "\(status)")
+      #expect(status.contains("\nCapEff:\t0000000000000000\n"), "\(status)")
+      try expectEcho("by an ordinary user\n", from: "127.0.0.1", "7007", in: space)
+      guest.signal(SIGTERM)
+      // passt gave it the address of the interface, by DHCP.
+      let result = guest.finish()
+      #expect(result.output.hasPrefix("address 10.77.0.1, "), "\(result)")
+    }
+
     @Test(.requires(.kvm)) func environmentsTalkThroughTheSwitch() throws {
       let path = "/tmp/exo-switch-\(getpid()).toml"
       defer { unlink(path) }
