@@ -13,6 +13,7 @@ extension Trial {
       attack("halt", .faulted(ExceptionVector(13))),
       attack("doorbell-load", .misused),
       // Exceptions. Where a processor is left for the service thread, gates change while the environment runs.
+      attack("protection-race", processors: 1),
       attack("rebinding", processors: 1),
       attack("rebinding"),
       attack("handler-unmapped", .timeLimit, timeLimit: .milliseconds(200)),
@@ -57,6 +58,8 @@ extension Trial {
     "privileged", "ports", "flags", "segments", "compatibility", "interrupts", "system-calls", "bases",
     "doorbell",
     "dirty-processor", "system-call-handler", "nucleus-calls", "keys", "keys-left", "keys-sent",
+    "model-registers", "interrupt-controller", "odd-entries", "nucleus-faults", "last-page",
+    "protection-race",
     "exception-stacks", "exception-handlers", "small-stack", "pinned-stack", "stub-fault", "guarantees",
     "events", "slices", "predicates", "doorbell-storm", "exception-storm", "event-storm", "call-storm",
     "yield-cycle", "keeps",

@@ -336,7 +336,6 @@ static void program_sparse(const struct exo_start *start, uint64_t argument) {
 
 void hostile_dirty(const struct exo_start *start, uint64_t how);
 void hostile_dump(const struct exo_start *start, uint64_t mailbox);
-void hostile_fault_nucleus(const struct exo_start *start, uint64_t how);
 
 uint64_t hostile_entry(uint32_t program) {
   static void (*const programs[])(const struct exo_start *, uint64_t) = {

@@ -100,8 +100,8 @@ hostile_fault_nucleus:
   ud2
 .macro protect address
   movabs $\address, %rdi
-  mov $0x201, %esi  // present, and granted to be read
-  mov $0x201, %edx
+  movabs $0x8000000000000201, %rsi  // present, and granted to be read: nothing that the nucleus would refuse
+  mov %rsi, %rdx
   mov $EXO_NUCLEUS_CALL_PROTECT, %rax
   syscall
   ud2

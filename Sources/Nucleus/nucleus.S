@@ -2,9 +2,9 @@
 // into one frame that all address spaces map supervisor-only and never writable.
 //
 // Rules: touch only frames no environment can unmap; carry nothing out but what is sent; where an environment's own doing
-// can make an instruction here fault, the fault must end that environment and nothing else. SYSRETQ is safe with any RCX:
-// it faults in ring 0 on an address that is none (Intel), at ring 3 (AMD), or not at all, and every gate has a stack of
-// its own, so nothing is pushed where the caller's RSP points.
+// can make an instruction here fault, the fault must end that environment and nothing else. RCX is an address at SYSRETQ, for
+// nothing is mapped where SYSCALL would leave another; and every gate has a stack of its own, so that nothing is pushed where the
+// caller's RSP points.
 #include "exo_abi.h"
 
 // Emits one instruction and counts it.

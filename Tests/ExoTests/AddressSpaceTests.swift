@@ -41,7 +41,7 @@ import Testing
 
   static let corners: [UInt64] = [
     0x10000, 0x40_0000, 0x40_1000, 0x1f_f000, 0x20_0000, 0x3fff_f000, 0x4000_0000, 0x7f_ffff_f000,
-    0x80_0000_0000, exo_stack_top - 4096, exo_kit_start - 4096, exo_kit_start, 0x7fff_ffff_f000,
+    0x80_0000_0000, exo_stack_top - 4096, exo_kit_start - 4096, exo_kit_start, 0x7fff_ffff_e000,
   ]
 
   @Test func slotsOfDistinctPagesAreDistinct() throws {

@@ -33,6 +33,7 @@ struct Attack {
   }
 
   static var all: [Attack] {
-    memory + processor + exceptions + events + transfer + peers + capabilities + rings + packets + quotas
+    memory + processor + native + exceptions + events + transfer + peers
+      + capabilities + rings + packets + quotas
   }
 }

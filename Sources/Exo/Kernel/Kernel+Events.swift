@@ -27,7 +27,10 @@ extension Kernel {
     else { throw .badAddress }
     try requireOwned(pages, pages: count, in: id)
     if domain.eventBinding == nil { try chargeBindings(1, to: id) }
-    pin(pages, pages: count, in: domain)
+    guard pinStack(pages, pages: count, below: stackTop, in: domain) else {
+      if domain.eventBinding == nil { releaseBindings(1, of: id) }
+      throw .badAddress
+    }
     if let old = domain.eventBinding { unpin(old.pages, pages: old.pageCount, in: domain) }
     let binding = EventBinding(
       handler: handler, stackTop: stackTop, kinds: kinds, pages: pages, pageCount: count)

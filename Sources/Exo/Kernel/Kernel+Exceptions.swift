@@ -24,10 +24,14 @@ extension Kernel {
     let pages = GuestAddress(low.value & ~0xfff)
     let count = Int((stackTop.value - pages.value + 4095) >> 12)
     try requireOwned(pages, pages: count, in: id)
-    if !stack.vectors.contains(vector) { try chargeBindings(1, to: id) }
+    let isNew = !stack.vectors.contains(vector)
+    if isNew { try chargeBindings(1, to: id) }
     if stack.top != stackTop || stack.vectors.isEmpty {
+      guard pinStack(pages, pages: count, below: stackTop, in: domain) else {
+        if isNew { releaseBindings(1, of: id) }
+        throw .badAddress
+      }
       unpinStack(stack, in: domain)
-      pin(pages, pages: count, in: domain)
       stack = ExceptionStack(top: stackTop, pages: pages, pageCount: count, vectors: stack.vectors)
     }
     stack.vectors.insert(vector)
@@ -54,6 +58,20 @@ extension Kernel {
     releaseBindings(1, of: id)
     if stack.vectors.isEmpty { unpinStack(stack, in: domain) }
     domains[id]?.exceptionStacks[slot] = stack.vectors.isEmpty ? nil : stack
+  }
+
+  /// Pins a stack's pages, if they can be pushed on. The environment runs meanwhile, and lowers its own pages by the nucleus where
+  /// that answers calls; a page that is pinned it cannot. So it is looked at once it is.
+  mutating func pinStack(
+    _ pages: GuestAddress, pages count: Int, below top: GuestAddress, in domain: Domain
+  ) -> Bool {
+    pin(pages, pages: count, in: domain)
+    let pushed = GuestAddress(top.value - UInt64(EXO_EXCEPTION_PUSH))
+    if domain.shell.space.allows([.read, .write], pushed, count: Int(EXO_EXCEPTION_PUSH), memory: memory) {
+      return true
+    }
+    unpin(pages, pages: count, in: domain)
+    return false
   }
 
   private mutating func unpinStack(_ stack: ExceptionStack, in domain: Domain) {

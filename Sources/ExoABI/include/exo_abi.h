@@ -53,8 +53,9 @@
 #define EXO_NUCLEUS_CALL_PROTECT (-1)  // RDI address, RSI its entry, RDX the new one; RAX what was there, 0 if refused
 #define EXO_NUCLEUS_CALL_NULL (-2)     // RAX becomes 0
 
-// The user half. An environment may map frames anywhere in it except over the kit.
-#define EXO_USER_LIMIT 0x0000800000000000
+// The user half, less its last page: after an instruction there no address may follow, and SYSCALL would have SYSRETQ go to it.
+// An environment may map frames anywhere below except over the kit.
+#define EXO_USER_LIMIT 0x00007ffffffff000
 #define EXO_USER_FLOOR 0x10000  // below: never mapped, so that null pointers fault
 #define EXO_KIT_BASE 0x00007fffff000000
 #define EXO_KIT_START (EXO_KIT_BASE + 0x0000)       // read-only: struct exo_start, struct exo_status

@@ -101,6 +101,30 @@ struct hostile_system_call {
 };
 void hostile_make_system_call(uint64_t call);
 uint64_t hostile_system_call_handler(void);
+// The nucleus entered with flags of the caller's choice (entries.S): by SYSCALL with these registers, by a transfer that leads
+// back to `hostile_noting_entry`, which must be bound. `after` are the flags as it came back, `result` RAX, or RSP of a transfer.
+struct hostile_way {
+  uint64_t flags, rax, rdi, rsi, rdx;
+  uint64_t after, result;
+};
+void hostile_enter_by_system_call(uint64_t entry);
+void hostile_enter_by_transfer(uint64_t entry);
+void hostile_noting_entry(void);
+static inline uint64_t hostile_noting_entry_address(void) { return (uint64_t)hostile_noting_entry; }
+// An exception with the flags of such a structure: #DE, #BP, #UD, #GP, #PF at 0x128.
+void hostile_raise_divide(uint64_t entry);
+void hostile_raise_breakpoint(uint64_t entry);
+void hostile_raise_invalid(uint64_t entry);
+void hostile_raise_privileged(uint64_t entry);
+void hostile_raise_fault(uint64_t entry);
+// SYSCALL, #BP or a transfer, by `rdx`, as the instruction after a load of SS.
+void hostile_raise_in_shadow(uint64_t entry);
+// Model-specific registers: the index, or the address of {index, value}.
+void hostile_read_register(uint64_t index);
+void hostile_write_register(uint64_t words);
+void hostile_write_register_late(uint64_t words);
+void hostile_read_register_list(uint64_t words);
+void hostile_write_register_list(uint64_t words);
 // PKRU (keys.S): read; written; written before an exception, SYSCALL, a transfer or for ever. Those that take a word are to be
 // attempted.
 uint64_t hostile_read_keys(uint64_t unused);
@@ -164,6 +188,8 @@ enum hostile_program {
 };
 // Where it begins; 0 for a number that is none.
 uint64_t hostile_entry(uint32_t program);
+// HOSTILE_NUCLEUS in an environment that has data and handlers.
+void hostile_fault_nucleus(const struct exo_start *_Nonnull start, uint64_t how);
 
 enum {
   HOSTILE_RING_JUMP,          // the next number but one
@@ -214,6 +240,7 @@ struct hostile_registers {
 _Static_assert(sizeof(struct hostile_mailbox) == EXO_PAGE_SIZE, "a mailbox is a page");
 _Static_assert(offsetof(struct hostile_mailbox, area) == 512, "aligned for FXSAVE");
 _Static_assert(offsetof(struct hostile_system_call, others) == 88, "system_calls.S");
+_Static_assert(offsetof(struct hostile_way, result) == 48, "entries.S");
 _Static_assert(offsetof(struct exo_start, features) == 96, "registers.S");
 _Static_assert(offsetof(struct hostile_registers, mask) == 160, "registers.S");
 _Static_assert(offsetof(struct hostile_registers, fx) == 256, "registers.S");

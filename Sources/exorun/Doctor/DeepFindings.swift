@@ -35,10 +35,18 @@ struct Mechanism {
       "events injected", ["events"], attacks: ["events"],
       instead: "nothing; environments that poll their event ring need no injection"),
     Mechanism(
-      "ring 0 kept shut", attacks: ["nucleus", "privileged", "interrupts", "compatibility", "segments"],
+      "ring 0 kept shut",
+      attacks: [
+        "nucleus", "privileged", "interrupts", "compatibility", "segments", "model-registers",
+        "interrupt-controller",
+      ],
       isSafety: true, instead: "nothing"),
     Mechanism(
-      "SYSCALL", attacks: ["system-calls", "system-call-handler", "nucleus-calls"], isSafety: true,
+      "SYSCALL",
+      attacks: [
+        "system-calls", "system-call-handler", "nucleus-calls", "odd-entries", "nucleus-faults", "last-page",
+        "protection-race",
+      ], isSafety: true,
       instead: "nothing; exocalls go through rings, which do not need it"),
     Mechanism(
       "mappings taken away", ["family", "expose"],

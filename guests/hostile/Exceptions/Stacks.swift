@@ -16,6 +16,11 @@ extension Attack {
         // The nucleus: the interrupt table itself, and so that the frame would cover a gate.
         exo_nucleus_idt, exo_nucleus_idt + 64, exo_nucleus_idt + 0x200, exo_nucleus_data + 0x140,
         exo_nucleus_data + 0x1000, exo_nucleus_text + 0x1000,
+        // What ring 0 may write where it runs on the processor.
+        exo_nucleus_tables + 4096, exo_nucleus_tables + (Place.scratch >> 12) * 8 & ~15 + 64,
+        exo_nucleus_stacks + 0x800,
+        exo_nucleus_stacks + 4096, exo_nucleus_scratch + 64, exo_nucleus_scratch + 4096,
+        exo_nucleus_transfer + 64,
         // The kit.
         exo_kit_start + 64, exo_kit_start + 4096, exo_kit_machine + 4096, exo_kit_submission + 4096,
         exo_kit_completion + 4096, exo_kit_trap + 0x800, exo_kit_trap + 0x1000, exo_kit_doorbell + 4096,

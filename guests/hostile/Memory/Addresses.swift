@@ -9,7 +9,8 @@ extension Attack {
       let pages = Pages(4)
       let bad: [(address: UInt64, pages: UInt64)] = [
         (0, 1), (0xf000, 1), (0xf000, 2), (Place.scratch + 1, 1), (Place.scratch + 0x800, 1),
-        (0x8000_0000_0000, 1), (0x7fff_ffff_f000, 2), (0xffff_7fff_ffff_f000, 1), (exo_nucleus_base, 1),
+        (0x8000_0000_0000, 1), (0x7fff_ffff_f000, 1), (0x7fff_ffff_e000, 2), (0xffff_7fff_ffff_f000, 1),
+        (exo_nucleus_base, 1),
         (exo_nucleus_idt, 1), (0xffff_ffff_ffff_f000, 1), (0xffff_ffff_ffff_f000, 2), (1 << 63, 1),
         (0x8000_0000_0000 - 0x1000_0000, 65536), (Place.scratch, 0), (Place.scratch, 65537),
         (Place.scratch, 1 << 32), (Place.scratch, 1 << 52), (Place.scratch, .max), (.max, .max),
@@ -48,12 +49,13 @@ extension Attack {
           exocall(EXO_CALL_protect, Place.scratch, 1, rights), EXO_EINVAL, for: "rights \(rights)")
       }
       // The lowest and the highest page there are; over what is mapped; beyond what was granted.
-      for address: UInt64 in [0x10000, 0x7fff_ffff_f000] {
-        pages.map(at: address & ~0x3fff)
+      for address: UInt64 in [0x10000, 0x7fff_ffff_b000, 0x7fff_ffff_e000] {
+        let first = min(address & ~0x3fff, 0x7fff_ffff_b000)
+        pages.map(at: first)
         expectRefused(
           exocall(EXO_CALL_map, pages.capability, 0, address, 1, Allow.write), EXO_EEXIST, for: "mapping over"
         )
-        exocall(EXO_CALL_unmap, address & ~0x3fff, 4)
+        exocall(EXO_CALL_unmap, first, 4)
       }
       expectRefused(
         exocall(EXO_CALL_map, pages.capability, 0, hostile_text_start(), 1, Allow.write), EXO_EEXIST,
