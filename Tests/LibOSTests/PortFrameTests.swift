@@ -93,6 +93,14 @@ import Testing
     #expect(try with("a") { try table.lookUp($0) } == 11)
     try with("b") { try table.register($0, owner: 2, right: 20) }
     #expect(throws: NameTable.Failure.full) { try with("c") { try table.register($0, owner: 2, right: 21) } }
+    // A right has one name, or it could be taken back with another's.
+    for (name, owner) in [("a", UInt32(1)), ("c", 1), ("a", 2), ("c", 2)] {
+      for right: UInt64 in [11, 20] {
+        #expect(throws: NameTable.Failure.malformed) {
+          try with(name) { try table.register($0, owner: owner, right: right) }
+        }
+      }
+    }
     #expect(table.removeAll(of: 1) == [11])
     #expect(throws: NameTable.Failure.unknown) { try with("a") { try table.lookUp($0) } }
     #expect(table.count == 1)

@@ -6,7 +6,7 @@ import LibOS
 
 /// Peers that lie to one another over what they share: the LibOS's pipes, ports and calls hold against them with an error.
 extension Attack {
-  static var peers: [Attack] { [pipeLies, changingMessages, forgedRights, closedEnds, silentCallee] }
+  static var peers: [Attack] { [pipeLies, changingMessages, forgedRights, forgedNames, closedEnds, silentCallee] }
 
   /// Lengths, positions and states of a pipe that cannot be.
   static var pipeLies: Attack {
@@ -297,7 +297,7 @@ private func trustingClient(_ argument: UInt64) -> Int32 {
   return error == .noEntry || error == .closedPipe ? 0 : 100 + (error?.number ?? 0)
 }
 
-private func pause(_ nanoseconds: UInt64) {
+func pause(_ nanoseconds: UInt64) {
   let end = Clock.now + nanoseconds
   while Clock.now < end { Wakeup.sleep(until: end) }
 }

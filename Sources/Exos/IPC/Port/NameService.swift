@@ -34,7 +34,7 @@
         }
         do throws(PortError) {
           let message = try set.receive(until: Clock.now + 20_000_000)
-          try? answer(message, &table)
+          try? answer(message, &table, own: set.ports.map { $0.right })
         } catch {}
         set.ports.removeAll { port in
           guard port.hadSender, port.senders == 0 else { return false }
@@ -62,14 +62,19 @@
       }
     }
 
-    private static func answer(_ message: PortMessage, _ table: inout NameTable) throws(PortError) {
+    /// - Parameter own: what the service holds by itself. A message names handles in its table, whoever put them there; so what
+    ///   a client may have looked up, or have dropped with it, must be none of these.
+    private static func answer(
+      _ message: PortMessage, _ table: inout NameTable, own: [Capability]
+    ) throws(PortError) {
       let owner = message.port.gate.number
       let deadline = Clock.now + 1_000_000
       do throws(NameTable.Failure) {
         var found: [Capability] = []
         switch Request(rawValue: message.id) {
         case .register:
-          guard let right = message.rights.first, (try? right.inspect())?.kind == .gate else {
+          guard let right = message.rights.first, !own.contains(right), (try? right.inspect())?.kind == .gate
+          else {
             throw .malformed
           }
           try table.register(message.text, owner: owner, right: right.handle)

@@ -19,13 +19,14 @@ public struct NameTable {
 
   public init(limit: Int = 256) { self.limit = limit }
 
+  /// A right stands behind one name: who registers another's again could have it taken back with his own.
   /// - Parameters:
   ///   - name: what it is to be found under.
   ///   - owner: who asks, as the service knows him.
   ///   - right: the right to send to it.
   public mutating func register(_ name: UnsafeRawBufferPointer, owner: UInt32, right: UInt64) throws(Failure)
   {
-    guard Self.isWellFormed(name) else { throw .malformed }
+    guard Self.isWellFormed(name), !entries.contains(where: { $0.right == right }) else { throw .malformed }
     if let index = index(of: name) {
       guard entries[index].owner == owner else { throw .taken }
       entries[index].right = right
