@@ -95,9 +95,11 @@ extension Attack {
   }
 }
 
-func mounted(argument: UInt64 = 0, server: LibOS.Child.Body, client: LibOS.Child.Body) -> Pair {
+func mounted(
+  argument: UInt64 = 0, isApart: Bool = false, server: LibOS.Child.Body, client: LibOS.Child.Body
+) -> Pair {
   do throws(ExocallError) {
-    let pair = try Pair.make(argument: argument, server: server, client: client)
+    let pair = try Pair.make(argument: argument, isApart: isApart, server: server, client: client)
     try pair.start()
     return pair
   } catch { unable("two children: \(error)") }
