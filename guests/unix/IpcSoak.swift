@@ -32,8 +32,7 @@ private func run(for time: UInt64) throws(ExocallError) {
   try memory.map(in: all[1].first.environment, at: Company.pipe)
   try memory.map(in: all[1].second.environment, at: Company.pipe)
   for company in all { try company.start() }
-  let end = Clock.now + time
-  while Clock.now < end { Wakeup.sleep(until: end) }
+  Wakeup.pause(time)
   for company in all { company.store(Word.isOver, 1) }
   let names = ["pipes on a page", "pipes in frames", "ports", "gates"]
   for index in all.indices {

@@ -67,6 +67,13 @@
       }
     }
 
+    /// Sleeps for a time, whatever wakes this environment meanwhile. Events that come stay to be taken.
+    /// - Parameter nanoseconds: at least how long.
+    public static func pause(_ nanoseconds: UInt64) {
+      let end = Clock.now + nanoseconds
+      while Clock.now < end { sleep(until: end) }
+    }
+
     private static func bindAlarm() {
       do throws(ExocallError) {
         if alarm.page == 0 {

@@ -123,7 +123,7 @@ private struct Stream: ~Copyable {
     _ = write(2048, until: Clock.now + 300_000_000)
     while Pair.words[Word.isOver] == 0 {
       try? connection.signal()
-      pause(5_000_000)
+      Wakeup.pause(5_000_000)
     }
   }
 

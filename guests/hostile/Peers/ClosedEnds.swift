@@ -48,7 +48,7 @@ private func leavingClient(_ way: UInt64) -> Int32 {
   var writer = PipeWriter(.on(connection, fromCaller: true), to: PipePeer(connection))
   let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 3, alignment: 16)
   guard (try? writer.write(UnsafeRawBufferPointer(bytes))) == 3 else { return 2 }
-  pause(20_000_000)
+  Wakeup.pause(20_000_000)
   if way == 0 { exo_trap() }
   try? connection.close()
   while true { Wakeup.sleep() }

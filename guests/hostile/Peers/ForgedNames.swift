@@ -63,9 +63,9 @@ private func register(_ argument: UInt64) -> Int32 {
     let port = try Port()
     try names.register("mine", port)
     Pair.words[Word.isRegistered] = 1
-    while Pair.words[Word.isOver] == 0 { pause(1_000_000) }
+    while Pair.words[Word.isOver] == 0 { Wakeup.pause(1_000_000) }
     // The forger has gone, and what was registered with it.
-    pause(100_000_000)
+    Wakeup.pause(100_000_000)
     _ = try names.lookUp("mine")
     return 0
   } catch { return 100 + error.number }

@@ -14,8 +14,3 @@ func failure(_ body: () throws(PipeError) -> Void) -> PipeError? {
     return nil
   } catch { return error }
 }
-
-func pause(_ nanoseconds: UInt64) {
-  let end = Clock.now + nanoseconds
-  while Clock.now < end { Wakeup.sleep(until: end) }
-}

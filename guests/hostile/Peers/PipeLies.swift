@@ -73,7 +73,7 @@ private func lyingClient(_ lie: UInt64) -> Int32 {
   case 2:
     exo_store64(count, 4000)  // a window of that size
     tell(stamp, 10)
-    pause(20_000_000)
+    Wakeup.pause(20_000_000)
     return 0
   case 3: tell(stamp, .max)  // about to be written, for ever
   case 4: tell(read, 1 << 40)  // read before it was written
@@ -86,6 +86,6 @@ private func lyingClient(_ lie: UInt64) -> Int32 {
 private func signalForEver(_ connection: Connection) -> Never {
   while true {
     try? connection.signal()
-    pause(5_000_000)
+    Wakeup.pause(5_000_000)
   }
 }
