@@ -15,6 +15,7 @@ enum ExceptionRows {
           UInt8(row.vector), handler: row.handler, stackTop: bench_handler_stack(), flags: UInt64(row.flags))
         let ticks = row.raise(command.count, page.pointer(0))
         try Exocall.exceptionUnbind(UInt8(row.vector))
+        guard ticks > 0 else { return Refusal.because("not raised by this processor") }
         return Timing(ticks, command.count)
       } catch { return nil }
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Exo
+import ExoGuests
 import Glibc
 import JSONText
 
@@ -28,6 +29,11 @@ struct Doctor: ParsableCommand {
       "With --deep: the processor is an emulator's, of which #SS, #AC and #XM are not expected."))
   var emulated = false
 
+  @Option(
+    help: ArgumentHelp(
+      "With --deep: only the mechanisms whose name begins so; may be repeated.", valueName: "name"))
+  var only: [String] = []
+
   func run() throws {
     let style = TextStyle.of(STDOUT_FILENO)
     var findings: [Finding] = []
@@ -42,13 +48,24 @@ struct Doctor: ParsableCommand {
     report(HostFindings.memory)
     report(HostFindings.hugePages)
     report(HostFindings.tun)
+    var isNative = false
     if !findings.contains(where: \.isFatal) {
-      do throws(MachineError) { try MachineFindings(configuration).each(report) } catch {
+      do throws(MachineError) {
+        let machine = try MachineFindings(configuration)
+        machine.each(report)
+        isNative = machine.isNative
+      } catch {
         report(Finding("guests", .missing, "no machine can be made: \(error)", isRequired: true))
       }
     }
     if deep, !findings.contains(where: \.isFatal) {
-      for mechanism in Mechanism.all { report(mechanism.finding(configuration, isEmulated: emulated)) }
+      for mechanism in Mechanism.all where isWanted(mechanism.name) {
+        report(mechanism.finding(configuration, isEmulated: emulated))
+      }
+      if isWanted(ExitCounts.name) {
+        let image = ExoGuests.image("GuestBench").flatMap { try? GuestImage(name: "exits", bytes: $0) }
+        report(ExitCounts.finding(configuration, image, isNative: isNative))
+      }
     }
     let canRun = !findings.contains(where: \.isFatal)
     if json {
@@ -59,4 +76,6 @@ struct Doctor: ParsableCommand {
     }
     if !canRun { throw ExitCode(1) }
   }
+
+  private func isWanted(_ name: String) -> Bool { only.isEmpty || only.contains { name.hasPrefix($0) } }
 }

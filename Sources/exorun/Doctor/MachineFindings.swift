@@ -16,6 +16,9 @@ struct MachineFindings {
     machine = try Machine(configuration)
   }
 
+  /// Whether ring 0 runs on the processor, once `each` has found out.
+  var isNative: Bool { machine.substrate?.kind == .native }
+
   /// All of them, as they are found.
   func each(_ report: (Finding) -> Void) {
     report(guests)
