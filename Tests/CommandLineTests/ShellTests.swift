@@ -59,6 +59,19 @@ extension ExorunTests {
       #expect(shell.finish().status == .exited(7))
     }
 
+    /// Nothing is used up by jobs that are over, nor by many at once.
+    @Test func hundredsOfJobs() throws {
+      var lines = Array(repeating: "true", count: 150) + Array(repeating: "echo x | cat", count: 50)
+      lines += Array(repeating: "true &", count: 80) + ["wait", "echo $?"]
+      var command = Command.exorun("launch", "sh")
+      command.limit = .seconds(120)
+      let result = try command.reading(.text(lines.map { $0 + "\n" }.joined())).run()
+      #expect(result.status == .exited(0))
+      #expect(result.errors == "")
+      #expect(result.output.hasSuffix("\n0\n"))
+      #expect(result.output.split(separator: "\n").count { $0 == "x" } == 50)
+    }
+
     @Test func theTerminalIsAsItWas() throws {
       var command = Command.exorun("launch", "sh")
       command.onTerminal = true

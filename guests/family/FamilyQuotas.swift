@@ -4,6 +4,7 @@ import LibOS
 func quotas() throws(ExocallError) {
   let free = Frames.limit - Frames.held
   let most = EnvironmentQuota(frames: free / 4 * 3)
+  Heap.trim()
   let held = Frames.held
   var rounds = 0
   for round in 0..<20 {
@@ -18,6 +19,7 @@ func quotas() throws(ExocallError) {
   }
   Promises.check(rounds == 20, "20 children in turn had most of the frames")
   // Its page tables reach where this environment's did not.
+  Heap.trim()
   Promises.check(
     Frames.held <= held + 4, "and all came back: \(held) frames held before, \(Frames.held) after")
   try bounded()

@@ -57,7 +57,13 @@ final class Terminal {
         }
       }
       if isClosed { return line.isEmpty ? nil : String(decoding: line, as: UTF8.self) }
-      if !poll() { Wakeup.sleep() }
+      guard !poll() else { continue }
+      if ticket != nil {
+        Wakeup.sleep()
+      } else {
+        // Watches for what runs in the background have all the places of calls that are not waited for at once.
+        take((try? Exocall.consoleRead(buffer)) ?? 0)
+      }
     }
   }
 
@@ -119,17 +125,18 @@ final class Terminal {
     bytes.withUnsafeBytes { bytes in try? Console.write(bytes) }
   }
 
+  /// What a read of the console gave; 0 bytes are its end.
+  private func take(_ count: Int) {
+    if count == 0 { isClosed = true } else { pending += buffer[..<count] }
+  }
+
   /// Looks whether input has come, and asks for more.
   private func poll() -> Bool {
     if isClosed { return false }
     if let ticket {
       guard let answer = machineRing.poll(ticket) else { return false }
       self.ticket = nil
-      if answer.result <= 0 {
-        isClosed = true
-        return true
-      }
-      pending += buffer[..<Int(answer.result)]
+      take(max(0, Int(answer.result)))
       return true
     }
     ticket = machineRing.submit(

@@ -11,7 +11,7 @@
       case unknown
     }
     private let means: Means
-    private var watch: EnvironmentWatch?
+    private var watch: Watch?
     private var hasEnded = false
     /// Whether it wakes this environment.
     private(set) var wakes = true
@@ -33,7 +33,7 @@
     public init(_ environment: Environment, isLocal: Bool) throws(ExocallError) {
       means = .environment(environment)
       self.isLocal = isLocal
-      watch = try environment.watch()
+      watch = Watch(try environment.watch())
     }
 
     /// One that wakes this end, and cannot be woken by it: the process that made this one.
@@ -63,10 +63,17 @@
         hasEnded = connection.peer == .closed || connection.peer == .none
       case .environment:
         // A capability that was taken back tells nothing either: nobody can be waited for any more.
-        do throws(ExocallError) { hasEnded = try watch?.poll() != nil } catch { hasEnded = true }
+        do throws(ExocallError) { hasEnded = try watch?.answer.poll() != nil } catch { hasEnded = true }
       case .unknown: break
       }
       return hasEnded
+    }
+
+    /// The answer that tells the peer's end, which keeps a place in the ring until the last copy of this peer is gone.
+    private final class Watch {
+      let answer: EnvironmentWatch
+      init(_ answer: EnvironmentWatch) { self.answer = answer }
+      deinit { answer.cancel() }
     }
 
     /// Lets it run, where it shares the processor.
