@@ -34,6 +34,15 @@ import Testing
         by: owner)
       latch.enter()
     }
+
+    /// The user has touched the page, as the hardware tells.
+    init(touched: Bool) throws {
+      try self.init()
+      guard touched, let space = bench.kernel.space(of: user),
+        let slot = space.slot(of: GuestAddress(KernelLingeringTests.page), in: bench.kernel.memory)
+      else { return }
+      bench.kernel.memory.updateEntry(at: slot) { PageTableEntry(bits: $0.bits | PageTableEntry.accessed) }
+    }
   }
 
   /// Whether `body` waits for the latch: it is given a while to end without.
@@ -62,7 +71,7 @@ import Testing
   }
 
   @Test func aFreedFrameWaitsForThoseWhoHadItMapped() throws {
-    let shared = try Shared()
+    let shared = try Shared(touched: true)
     #expect(
       try waits(for: shared.latch) {
         try shared.bench.call(EXO_CALL_frame_free, UInt64(shared.memory.result), by: shared.owner)
@@ -72,7 +81,7 @@ import Testing
   }
 
   @Test func aFreedFrameWaitsForThoseWhoUnmappedItBefore() throws {
-    let shared = try Shared()
+    let shared = try Shared(touched: true)
     try shared.bench.call(EXO_CALL_unmap, Self.page, 1, by: shared.user)
     #expect(
       try waits(for: shared.latch) {
@@ -82,7 +91,7 @@ import Testing
   }
 
   @Test func revokingWaitsForWhoLosesTheFrame() throws {
-    let shared = try Shared()
+    let shared = try Shared(touched: true)
     #expect(
       try waits(for: shared.latch) {
         try shared.bench.call(EXO_CALL_capability_revoke, UInt64(shared.memory.result), by: shared.owner)
@@ -90,7 +99,7 @@ import Testing
   }
 
   @Test func givingACapabilityUpEndsWhatWasUnmappedBefore() throws {
-    let shared = try Shared()
+    let shared = try Shared(touched: true)
     try shared.bench.call(EXO_CALL_unmap, Self.page, 1, by: shared.user)
     let granted = try #require(shared.granted)
     #expect(
@@ -101,7 +110,7 @@ import Testing
 
   /// Nobody is disturbed for what he never had, nor twice.
   @Test func othersAreNotDisturbed() throws {
-    let shared = try Shared()
+    let shared = try Shared(touched: true)
     let own = try shared.bench.call(EXO_CALL_frame_allocate, .max, 1, by: shared.owner)
     try shared.bench.call(EXO_CALL_map, UInt64(own.result), 0, Self.page, 1, 3, by: shared.owner)
     try shared.bench.call(EXO_CALL_frame_free, UInt64(own.result), by: shared.owner)
@@ -113,5 +122,17 @@ import Testing
     try shared.bench.call(EXO_CALL_frame_free, UInt64(shared.memory.result), by: shared.owner)
     shared.bench.kernel.reclaim()
     #expect(shared.bench.kernel.frames.isFree(shared.frame))
+  }
+
+  /// A page that was never touched is in no translation: nobody is waited for.
+  @Test func whatWasNeverTouchedIsNotWaitedFor() throws {
+    let shared = try Shared(touched: false)
+    #expect(
+      try !waits(for: shared.latch) {
+        try shared.bench.call(EXO_CALL_frame_free, UInt64(shared.memory.result), by: shared.owner)
+        shared.bench.kernel.reclaim()
+      })
+    #expect(shared.bench.kernel.frames.isFree(shared.frame))
+    #expect(shared.bench.kernel.checkInvariants() == [])
   }
 }

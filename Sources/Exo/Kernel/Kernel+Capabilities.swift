@@ -89,8 +89,7 @@ extension Kernel {
         uncovered += unbind(mapping)
       }
     }
-    translationsOf(uncovered)
-    linger(uncovered, in: removed.environment)
+    forget(uncovered, in: removed.environment)
     // Also what the environment unbound itself before: its authority ends here.
     settle(removed.environment)
   }

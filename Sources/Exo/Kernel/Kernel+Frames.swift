@@ -110,20 +110,15 @@ extension Kernel {
   /// Takes frames away from everybody who maps them. They have no owner until `reclaim` has made sure that nobody
   /// sees them any more.
   mutating func retire(_ first: Frame, count: Int) {
-    var others: [Frame] = []
     var seen: [EnvironmentID: [Frame]] = [:]
     for i in 0..<count {
-      let frame = first.advanced(by: i)
-      for mapping in frames.mappings(of: frame) {
+      for mapping in frames.mappings(of: first.advanced(by: i)) {
         // The neighbours in a huge page go too, though they may stay with their owner.
-        let unbound = unbind(mapping)
-        others += unbound.filter { $0 < first || $0 >= first.advanced(by: count) }
-        seen[mapping.environment, default: []] += unbound
+        seen[mapping.environment, default: []] += unbind(mapping)
       }
     }
-    translations.drop(first, count: count)
-    translationsOf(others)
-    for (environment, frames) in seen { linger(frames, in: environment) }
+    for (environment, unbound) in seen { linger(unbound, in: environment) }
+    translationsOf(seen.values.flatMap { $0 })
     for i in 0..<count {
       let frame = first.advanced(by: i)
       frames.retire(frame)
@@ -136,8 +131,9 @@ extension Kernel {
     // Surplus shells are worth the pause only when memory is.
     if frames.freeCount < frames.count / 16 { dismantle() }
     guard !retired.isEmpty else { return }
-    for id in lingerers { settle(id) }
-    translationsOf(retired)
+    if retired.contains(where: { frames.isLingering($0) }) {
+      for id in lingerers { settle(id) }
+    }
     for frame in retired {
       memory.zero(frame)
       frames.release(frame)
@@ -147,12 +143,15 @@ extension Kernel {
   }
 
   /// Calls `body` for each run of frames side by side, each frame once.
-  func forEachRun(of unsorted: [Frame], _ body: (_ first: Frame, _ count: Int) -> Void) {
+  /// - Parameter gap: runs with no more frames between them are one, those frames included.
+  func forEachRun(
+    of unsorted: [Frame], joiningGaps gap: Int = 0, _ body: (_ first: Frame, _ count: Int) -> Void
+  ) {
     let sorted = unsorted.sorted()
     var start = 0
     while start < sorted.count {
       var end = start + 1
-      while end < sorted.count, sorted[end].number <= sorted[end - 1].number + 1 { end += 1 }
+      while end < sorted.count, sorted[end].number <= sorted[end - 1].number + 1 + UInt32(gap) { end += 1 }
       body(sorted[start], Int(sorted[end - 1].number - sorted[start].number) + 1)
       start = end
     }

@@ -68,10 +68,17 @@ extension Kernel {
     var free = 0
     var owned: [EnvironmentID: Int] = [:]
     let expected = census(&wrong)
+    var remembered = [Int](repeating: 0, count: records.count)
+    for domain in domains.values {
+      for frame in domain.lingering { remembered[Int(frame.number)] += 1 }
+    }
     for number in 0..<records.count {
       let (record, frame) = (records[number], Frame(UInt32(number)))
       if record.kind != expected[number] {
         wrong.append("\(frame) is \(record.kind), should be \(expected[number])")
+      }
+      if record.lingering != remembered[number] {
+        wrong.append("\(frame) lingers \(remembered[number]) times, counted \(record.lingering)")
       }
       if record.isMarkedFree != (record.kind == .free) { wrong.append("\(frame): its free bit is wrong") }
       if record.kind != .data, record.isMapped || record.pins > 0 {

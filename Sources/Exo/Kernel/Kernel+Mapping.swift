@@ -96,7 +96,7 @@ extension Kernel {
   }
 
   /// Clears the entry that a mapping stands on and takes it, with its neighbours if the entry is a huge page's, off the
-  /// inverted page map. Returns the frames whose translations must now be dropped.
+  /// inverted page map. Returns the frames whose translations must now be dropped: those that were accessed through it.
   mutating func unbind(_ mapping: FrameTable.Mapping) -> [Frame] {
     guard let space = domains[mapping.environment]?.shell.space,
       let (slot, isHuge) = space.location(of: mapping.address, in: memory)
@@ -105,7 +105,7 @@ extension Kernel {
     guard entry.isMapped, let first = frame(at: entry.address) else { return [] }
     guard isHuge else {
       frames.removeMapping(mapping, from: first)
-      return [first]
+      return entry.wasAccessed ? [first] : []
     }
     taint(slot, in: mapping.environment)
     let base = GuestAddress(mapping.address.value & ~UInt64(AddressSpace.hugePages << 12 - 1))
@@ -138,7 +138,7 @@ extension Kernel {
             let entry = PageTableEntry(bits: memory.exchange(word, PageTableEntry.empty.bits))
             guard let frame = frame(at: entry.address) else { continue }
             frames.removeMapping(.init(environment: id, address: at.advanced(byPages: index)), from: frame)
-            dropped.append(frame)
+            if entry.wasAccessed { dropped.append(frame) }
           }
         }
       }
@@ -149,8 +149,13 @@ extension Kernel {
   /// Makes the hardware forget what was unbound. Every caller of `unbind` calls it before it returns.
   mutating func translationsOf(_ dropped: [Frame]) {
     if mustForgetTables { forgetTables() }
-    forEachRun(of: dropped) { first, count in translations.drop(first, count: count) }
+    forEachRun(of: dropped, joiningGaps: Self.dropGap) { first, count in
+      translations.drop(first, count: count)
+    }
   }
+  /// To drop one run of translations more, which interrupts the host's other processors, costs about what it costs others to
+  /// have the translations of so many frames in between made again.
+  private static var dropGap: Int { 6 }
 
   /// Unbinds pages. Absent pages are passed over; pinned ones, or a part of a huge one, refuse the whole range before
   /// anything is changed.
@@ -160,8 +165,7 @@ extension Kernel {
     try refusePartsOfHugePages(address, pages: pages, in: domain.shell.space)
     var dropped: [Frame] = []
     unbind(address, pages: pages, in: id, &dropped)
-    translationsOf(dropped)
-    linger(dropped, in: id)
+    forget(dropped, in: id)
   }
 
   /// Lowers or restores the rights of pages that are bound, within what was granted when they were: all or none.
@@ -224,8 +228,8 @@ extension Kernel {
     return Frame(UInt32((address.value - PhysicalAddress.memoryBase) >> 12))
   }
 
-  /// Clears every entry of a dead environment outside the kit. Frames that others own are dropped here; its own are
-  /// when they are retired.
+  /// Clears every entry of a dead environment outside the kit. Its vCPU has left guest mode for good: what is dropped here
+  /// is not seen again, neither what it mapped nor what it unbound before.
   mutating func clearUserMappings(of id: EnvironmentID) {
     guard let domain = domains[id] else { return }
     var mapped: [(first: GuestAddress, pages: Int)] = []
@@ -239,8 +243,7 @@ extension Kernel {
     }
     var dropped: [Frame] = []
     for (first, pages) in mapped { unbind(first, pages: pages, in: id, &dropped) }
-    // All of them, owned or not: a translation that outlives its entry would show the next user of the shell what
-    // becomes of the frame.
-    translationsOf(dropped)
+    // Owned or not: a translation that outlives its entry would show the next user of the shell what becomes of the frame.
+    translationsOf(dropped + takeLingering(of: id))
   }
 }

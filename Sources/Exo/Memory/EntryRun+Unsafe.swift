@@ -118,7 +118,8 @@ extension PhysicalMemory {
     }
   }
 
-  /// Gives some bits of every entry other values. `body` gets what stood in those that changed and were present.
+  /// Gives some bits of every entry other values. `body` gets what stood in those that changed, were present and
+  /// have been accessed: others are in no translation.
   @inline(__always)
   private func change(_ run: EntryRun, _ mask: UInt64, to wanted: UInt64, _ body: (UInt64) -> Void) {
     let words = unsafe words(run)
@@ -132,7 +133,7 @@ extension PhysicalMemory {
         if outcome.exchanged { break }
         seen = outcome.original
       }
-      if seen & PageTableEntry.present != 0 { body(seen) }
+      if seen & PageTableEntry.present != 0, seen & PageTableEntry.accessed != 0 { body(seen) }
     }
   }
 

@@ -19,6 +19,8 @@ struct FrameTable {
     /// Head of the list of mappings in `nodes`, -1 for none.
     var firstMapping: Int32 = -1
     var mappings: UInt32 = 0
+    /// How often it is remembered as unbound and perhaps seen all the same (`Kernel+Lingering`).
+    var lingering: UInt32 = 0
     /// Whether its mappings are in `indexed`.
     var isIndexed = false
   }
@@ -145,13 +147,15 @@ struct FrameTable {
   mutating func retire(_ frame: Frame) {
     let n = entry(frame)
     precondition(entries[n].firstMapping < 0, "a mapped frame cannot be retired")
-    entries[n] = Entry(kind: .retiring)
+    entries[n] = Entry(kind: .retiring, lingering: entries[n].lingering)
   }
 
   /// The frame is clean and unseen: it may have its next owner.
   mutating func release(_ frame: Frame) {
     let n = entry(frame)
-    precondition(entries[n].kind != .free && entries[n].firstMapping < 0, "released while in use")
+    precondition(
+      entries[n].kind != .free && entries[n].firstMapping < 0 && entries[n].lingering == 0,
+      "released while in use")
     entries[n] = Entry()
     freeBits[n >> 6] |= 1 << UInt64(n & 63)
     freeCount += 1
@@ -178,6 +182,7 @@ struct FrameTable {
     var owner = EnvironmentID(0)
     var pins = 0
     var isMapped = false
+    var lingering = 0
     var isMarkedFree = false
   }
   /// One for each frame, for those who look at all of them.
@@ -185,7 +190,8 @@ struct FrameTable {
     var records = [Record](repeating: Record(), count: count)
     for (n, entry) in entries.enumerated() {
       records[n] = Record(
-        kind: entry.kind, owner: entry.owner, pins: Int(entry.pins), isMapped: entry.firstMapping >= 0)
+        kind: entry.kind, owner: entry.owner, pins: Int(entry.pins), isMapped: entry.firstMapping >= 0,
+        lingering: Int(entry.lingering))
     }
     for n in 0..<count { records[n].isMarkedFree = freeBits[n >> 6] >> UInt64(n & 63) & 1 == 1 }
     return records
@@ -196,6 +202,20 @@ struct FrameTable {
     let n = entry(frame)
     precondition(entries[n].pins > 0, "unpinned more often than pinned")
     entries[n].pins -= 1
+  }
+
+  // --- frames that may be seen where they are bound no more
+
+  mutating func addLingering(_ frame: Frame) { entries[entry(frame)].lingering += 1 }
+  mutating func removeLingering(_ frame: Frame) {
+    let n = entry(frame)
+    precondition(entries[n].lingering > 0, "forgotten more often than remembered")
+    entries[n].lingering -= 1
+  }
+  func isLingering(_ frame: Frame) -> Bool { lingering(frame) > 0 }
+  func lingering(_ frame: Frame) -> Int {
+    let n = Int(frame.number)
+    return n < entries.count ? Int(entries[n].lingering) : 0
   }
 
   // --- the inverted page map

@@ -47,6 +47,9 @@ struct PageTableEntry: Hashable, Sendable {
   }
 
   var isPresent: Bool { bits & Self.present != 0 }
+  /// No translation was ever made of an entry whose A bit is clear: processors, and KVM where it shadows tables, set it first
+  /// (Intel SDM 3A 4.10.2.3, "Details of TLB Use"), and nothing here clears it in an entry that stays.
+  var wasAccessed: Bool { bits & Self.accessed != 0 }
   /// Bound to a frame, though perhaps with no rights at the moment.
   var isMapped: Bool { bits & Self.grantedMask != 0 || isPresent }
   /// Of a second-level entry: a huge page rather than a link to a table.

@@ -122,8 +122,7 @@ extension Kernel {
     domains[id]?.connections[number] = nil
     if let slot = linesSlot(number, of: domain.shell) {
       _ = memory.exchange(slot, PageTableEntry.empty.bits)
-      translations.drop(connection.lines, count: 1)
-      linger([connection.lines], in: id)
+      forget([connection.lines], in: id)
     }
     if connection.caller == end {
       connections[key]?.caller = nil
