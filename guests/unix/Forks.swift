@@ -191,7 +191,7 @@ private func refused() {
   taken.reserveCapacity(4096)
   var options = Process.ForkOptions()
   options.quota = EnvironmentQuota(frames: 64, capabilities: 64, bindings: 8)
-  let spare = try? Exocall.frameAllocate(count: 100)
+  let spare = try? Exocall.frameAllocate(count: 72)
   var size: UInt64 = 1 << 16
   while size > 0, taken.count < 4096 {
     if let grant = try? Exocall.frameAllocate(count: size) { taken.append(grant.owner) } else { size /= 2 }

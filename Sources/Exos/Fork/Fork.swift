@@ -38,7 +38,7 @@
       do throws(ExocallError) {
         return Process(
           environment: builder.environment, watch: try builder.environment.watch(),
-          frames: builder.builder.frames, whenReleased: forkedEnded)
+          parts: builder.builder, whenReleased: forkedEnded)
       } catch {
         builder.discard()
         throw .exocall(error)
@@ -68,6 +68,7 @@
     // Nothing but the image's data and the stack may be written before page faults are taken.
     Startup.beginForked(start)
     do throws(ExocallError) { try CopyOnWrite.becomeChild() } catch { Exocall.exit(134) }
+    ProcessMemory.beginForked()
     exo_process_begin()
   }
 
@@ -129,8 +130,11 @@
         Heap.free(memory)
         throw error
       }
+      // Nothing may be allocated between the looks at memory and its copies, so that none must be given up then.
+      ProcessMemory.trim()
       builder = ProcessBuilder(environment: environment)
-      builder.frames.reserveCapacity(256)
+      builder.blocks.reserveCapacity(256)
+      builder.frames.reserveCapacity(16)
     }
     deinit { Heap.free(runs) }
 
@@ -212,6 +216,10 @@
       while at < end {
         if at >= CopyOnWrite.windows.lowerBound, at < CopyOnWrite.windows.upperBound {
           at = CopyOnWrite.windows.upperBound
+          continue
+        }
+        if ProcessMemory.window.contains(at) {
+          at = ProcessMemory.window.upperBound
           continue
         }
         if at >= stack.lowerBound, at < stack.upperBound {

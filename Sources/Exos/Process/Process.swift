@@ -17,17 +17,20 @@
     public let environment: Environment
     public let watch: EnvironmentWatch
     private var frames: [Capability]
+    private var blocks: [ProcessMemory.Block]
     private var hasEnded = false
     private var whenReleased: (@convention(c) () -> Void)?
 
-    /// - Parameter whenReleased: called once, when it is given up.
+    /// - Parameters:
+    ///   - parts: what it was made of.
+    ///   - whenReleased: called once, when it is given up.
     package init(
-      environment: Environment, watch: EnvironmentWatch, frames: [Capability],
+      environment: Environment, watch: EnvironmentWatch, parts: ProcessBuilder,
       whenReleased: (@convention(c) () -> Void)? = nil
     ) {
       self.environment = environment
       self.watch = watch
-      self.frames = frames
+      (frames, blocks) = (parts.frames, parts.blocks)
       self.whenReleased = whenReleased
     }
 
@@ -57,7 +60,7 @@
           for part in options.memory {
             try environment.map(part.frames, at: part.address, pages: part.pages, part.rights)
           }
-          return Process(environment: environment, watch: try environment.watch(), frames: builder.frames)
+          return Process(environment: environment, watch: try environment.watch(), parts: builder)
         } catch {
           builder.discard()
           throw error
@@ -69,16 +72,19 @@
     public mutating func start(_ image: ImageLibrary.Image, _ record: ProcessRecord) throws(ProcessError) {
       guard let bytes = record.encoded() else { throw .badArguments }
       do throws(ExocallError) {
-        var builder = ProcessBuilder(environment: environment, frames: frames)
+        var builder = ProcessBuilder(environment: environment)
+        defer { blocks += builder.blocks }
         try bytes.withUnsafeBufferPointer { (bytes) throws(ExocallError) in
           try builder.addCopy(
             at: ProcessRecord.address, pages: UInt64(bytes.count + 4095) >> 12, rights: .read,
             UnsafeRawPointer(bytes.baseAddress.unsafelyUnwrapped), bytes.count)
         }
-        frames = builder.frames
         try environment.start(at: image.entry, stack: Startup.page.pointee.stack_top)
       } catch { throw .exocall(error) }
     }
+
+    /// Gives up the memory of processes that have ended, which is kept for the next: at most 512 KiB.
+    public static func trim() { ProcessMemory.trim() }
 
     /// How it ended; nil while it has not.
     public mutating func poll() -> EnvironmentEnd? {
@@ -98,8 +104,14 @@
 
     /// Gives up the capability to it, which ends it if it lives, and its memory.
     public mutating func release() {
-      ProcessBuilder(environment: environment, frames: frames).discard()
-      frames = []
+      if !hasEnded { watch.cancel() }
+      try? environment.capability.drop()
+      for capability in frames { try? capability.drop() }
+      // One that may still run for a moment must not find its memory another's.
+      for block in blocks {
+        if hasEnded { ProcessMemory.giveBack(block) } else { ProcessMemory.discard(block) }
+      }
+      (frames, blocks) = ([], [])
       whenReleased?()
       whenReleased = nil
     }
@@ -135,15 +147,11 @@
   /// Puts together what a process consists of.
   package struct ProcessBuilder {
     package let environment: Environment
+    /// Frames that are given up with the process, and memory that is kept for the next.
     package var frames: [Capability] = []
+    package var blocks: [ProcessMemory.Block] = []
 
-    package init(environment: Environment, frames: [Capability] = []) {
-      self.environment = environment
-      self.frames = frames
-    }
-
-    /// Where pages lie while they are filled.
-    private static var window: UInt64 { 0x5010_0000_0000 }
+    package init(environment: Environment) { self.environment = environment }
 
     mutating func add(_ segment: ImageLibrary.Segment, from library: Library) throws(ExocallError) {
       if !segment.rights.contains(.write) {
@@ -153,7 +161,8 @@
       let source = UnsafeRawPointer(bitPattern: UInt(library.images.base + segment.first << 12))
         .unsafelyUnwrapped
       try addCopy(
-        at: segment.address, pages: segment.pages, rights: [.read, .write], source, Int(segment.given) << 12)
+        at: segment.address, pages: segment.given, rights: [.read, .write], source, Int(segment.given) << 12)
+      try addFresh(at: segment.address + segment.given << 12, pages: segment.pages - segment.given)
     }
 
     /// Zeroed pages.
@@ -173,17 +182,13 @@
     ) throws(ExocallError) {
       var done: UInt64 = 0
       while done < pages {
-        let grant = try Exocall.frameAllocate(count: pages - done)
-        frames.append(grant.owner)
-        let bytes = min(count - Int(done) << 12, Int(grant.count) << 12)
-        if bytes > 0 {
-          try grant.owner.map(at: Self.window, pages: grant.count, [.read, .write])
-          UnsafeMutableRawPointer(bitPattern: UInt(Self.window)).unsafelyUnwrapped.copyMemory(
-            from: source + Int(done) << 12, byteCount: bytes)
-          try Exocall.unmap(Self.window, pages: grant.count)
-        }
-        try environment.map(grant.owner, at: address + done << 12, pages: grant.count, rights)
-        done += grant.count
+        var block = try ProcessMemory.take(pages: pages - done)
+        block.fill(
+          from: source + Int(done) << 12,
+          count: max(0, min(count - Int(done) << 12, Int(block.pages) << 12)))
+        blocks.append(block)
+        try environment.map(block.owner, at: address + done << 12, pages: block.pages, rights)
+        done += block.pages
       }
     }
 
@@ -191,6 +196,7 @@
     package func discard() {
       try? environment.capability.drop()
       for capability in frames { try? capability.drop() }
+      for block in blocks { ProcessMemory.discard(block) }
     }
   }
 #endif
