@@ -241,7 +241,7 @@ extension GuestTests {
         ended.post(Event(kind: .message, data: 1, value: 2))
         ended.setTimer(1)
         ended.fireTimer(at: 2)
-        #expect(!ended.serveRing())
+        #expect(!ended.serveRing().served)
         let events = machine.machine.withKernel { kernel in
           kernel.domains[next.id].map { kernel.memory.load(PhysicalAddress($0.shell.events.address.value)) }
         }

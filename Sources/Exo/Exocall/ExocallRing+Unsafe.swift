@@ -67,9 +67,9 @@ struct Completion: Sendable {
   }
 
   /// Whether a submission, or a misuse, waits to be taken.
-  var hasWork: Bool {
-    unsafe sequenceWord(slot(submissions, next)).pointee.load(ordering: .acquiring) != previousLap
-  }
+  var hasWork: Bool { look.hasWork }
+  /// What a look for the next submission takes.
+  var look: RingLook { unsafe RingLook(word: sequenceWord(slot(submissions, next)), idle: previousLap) }
   /// What the next slot's sequence reads until the environment submits.
   private var previousLap: UInt32 { taken >= UInt64(Self.capacity) ? next &- Self.capacity : 0 }
 
@@ -101,6 +101,21 @@ struct Completion: Sendable {
     unsafe entry.storeBytes(of: completion.values.1, toByteOffset: 24, as: UInt64.self)
     unsafe sequenceWord(entry).pointee.store(posted, ordering: .releasing)
   }
+}
+
+/// A look for a ring's next submission, without the ring's lock. Once somebody else has served the ring it says that there is
+/// work until it is taken anew, never that there is none where there is.
+@safe struct RingLook: @unchecked Sendable {
+  // Invariant: the machine's memory outlasts the threads that look at it. If the page is another environment's by now, what is
+  // read there means nothing, and does no harm: whoever serves takes the lock and looks again.
+  private let word: UnsafePointer<Atomic<UInt32>>
+  /// What stands there until the environment submits.
+  private let idle: UInt32
+  fileprivate init(word: UnsafePointer<Atomic<UInt32>>, idle: UInt32) {
+    unsafe self.word = word
+    self.idle = idle
+  }
+  @inline(__always) var hasWork: Bool { unsafe word.pointee.load(ordering: .acquiring) != idle }
 }
 
 /// How an environment broke the ring's protocol: it is ended, for nothing it says can be trusted to be in step.

@@ -1,14 +1,14 @@
 import CKVM
 import ExoABI
+import Synchronization
 
 /// Serving a ring: decode, then carry out, then answer. Any thread may do it; the ring's lock makes it one at a time.
 extension Environment {
   /// Serves what is there, at most one ring's worth so that others get their turn. Returns whether there was
-  /// anything.
+  /// anything, and where the next will show.
   @discardableResult
-  func serveRing() -> Bool {
-    guard !endRequested.load(ordering: .relaxed) else { return false }
-    return ring.withLock { ring in
+  func serveRing() -> (served: Bool, look: RingLook) {
+    ring.withLock { ring in
       var served = 0
       do throws(RingMisuse) {
         // Looked at again under the lock: `Machine.retire` passes the lock before it gives the ring's pages away, so
@@ -22,7 +22,10 @@ extension Environment {
       } catch {
         requestEnd(.misused(.ring(error)))
       }
-      return served > 0
+      // A sleeper announces itself, then looks at what was posted; this posts, then looks for a sleeper.
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
+      if served > 0 { processor.completionPosted(self) }
+      return (served > 0, ring.look)
     }
   }
 
@@ -48,9 +51,11 @@ extension Environment {
     statistics.update { $0.exocalls[Int(call)] += 1 }
   }
 
+  /// Posts an answer. Whoever falls asleep at this moment is woken by `serveRing`'s last look or `postLater`'s, for all that are
+  /// posted there together.
   private func post(_ completion: Completion, _ ring: inout ExocallRing) {
     ring.post(completion)
-    posted.store(ring.posted, ordering: .sequentiallyConsistent)
+    posted.store(ring.posted, ordering: .releasing)
     processor.completionPosted(self)
   }
 
@@ -60,6 +65,8 @@ extension Environment {
       // As in `serveRing`.
       guard !endRequested.load(ordering: .sequentiallyConsistent) else { return }
       post(completion, &ring)
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
+      processor.completionPosted(self)
     }
   }
 
@@ -166,6 +173,8 @@ extension Environment {
             Completion(tag: tag, result: written ? Int64(bytes.count) : -Int64(EXO_EFAULT)), &ring)
         }
       }
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
+      processor.completionPosted(self)
     }
   }
 }

@@ -140,8 +140,7 @@ final class ServiceThread: Sendable {
     var doorbellDue = polls ? ckvm_monotonic() &+ Self.doorbellDelay : .max
     var seen: UInt64 = .max
     var environments: [Environment] = []
-    var polled: [Environment] = []
-    var quiet: [UInt64] = []
+    var polled = PolledRings()
     var clocksDue: UInt64 = 0
     var consolesDue: UInt64 = 0
     var lastWork = ckvm_monotonic()
@@ -157,14 +156,13 @@ final class ServiceThread: Sendable {
         for environment in environments {
           environment.isPolled.store(true, ordering: .sequentiallyConsistent)
         }
-        polled = environments
-        quiet = Array(repeating: 0, count: environments.count)
+        polled = PolledRings(environments)
         lastWork = ckvm_monotonic()
       }
       var worked = false
       if polls {
-        takeWoken(&polled, &quiet)
-        worked = serve(&polled, &quiet)
+        takeWoken(&polled)
+        worked = polled.serve()
       }
       rounds &+= 1
       if worked { lastWork = ckvm_monotonic() }
@@ -210,58 +208,20 @@ final class ServiceThread: Sendable {
     return isStopping
   }
 
-  /// Serves every ring once; returns whether there was anything. One that sleeps can submit nothing: after a look that
-  /// found nothing it is passed over for as long as it sleeps the same sleep, whose number `quiet` holds.
-  private func serve(_ environments: inout [Environment], _ quiet: inout [UInt64]) -> Bool {
-    var worked = false
-    var index = 0
-    while index < environments.count {
-      let environment = environments[index]
-      let sleeps = environment.isWaiting.load(ordering: .acquiring)
-      let sleep = environment.sleepNumber.load(ordering: .acquiring)
-      if sleeps, quiet[index] == sleep, forget(environment, in: sleep) {
-        environments.swapAt(index, environments.count - 1)
-        environments.removeLast()
-        quiet.swapAt(index, quiet.count - 1)
-        quiet.removeLast()
-        continue
-      }
-      let served = environment.serveRing()
-      quiet[index] = sleeps && !served ? sleep : 0
-      if served { worked = true }
-      index += 1
-    }
-    return worked
-  }
-
-  /// Passes over an environment from now on, if it is still in that sleep. In another one it may have submitted something between
-  /// the look that found nothing and now.
-  private func forget(_ environment: Environment, in sleep: UInt64) -> Bool {
-    environment.isPolled.store(false, ordering: .sequentiallyConsistent)
-    if environment.isWaiting.load(ordering: .sequentiallyConsistent),
-      environment.sleepNumber.load(ordering: .sequentiallyConsistent) == sleep
-    {
-      return true
-    }
-    // It has woken. Whoever sets it first sees to it.
-    return environment.isPolled.exchange(true, ordering: .sequentiallyConsistent)
-  }
-
   /// Has its ring polled again. Called before it enters guest mode.
   func poll(_ environment: Environment) {
     guard polls, !environment.isPolled.exchange(true, ordering: .sequentiallyConsistent) else { return }
     woken.withLock { $0.append(environment) }
     hasWoken.store(true, ordering: .releasing)
   }
-  private func takeWoken(_ polled: inout [Environment], _ quiet: inout [UInt64]) {
+  private func takeWoken(_ polled: inout PolledRings) {
     guard hasWoken.load(ordering: .acquiring) else { return }
     hasWoken.store(false, ordering: .releasing)
     let back = woken.withLock { woken in
       defer { woken = [] }
       return woken
     }
-    polled += back
-    quiet += Array(repeating: 0, count: back.count)
+    polled.add(back)
   }
 
   private func announce(_ new: Int32, to environments: [Environment]) {
@@ -301,9 +261,8 @@ final class ServiceThread: Sendable {
     }
     defer { if polls { announce(EXO_SERVICE_POLLED, to: environments) } }
     if polls {
-      var polled = environments.filter { $0.isPolled.load(ordering: .relaxed) }
-      var quiet = [UInt64](repeating: 0, count: polled.count)
-      if hasWoken.load(ordering: .acquiring) || serve(&polled, &quiet) { return }
+      var polled = PolledRings(environments.filter { $0.isPolled.load(ordering: .relaxed) })
+      if hasWoken.load(ordering: .acquiring) || polled.serve() { return }
     }
     var waits = [
       pollfd(fd: control.number, events: Int16(POLLIN), revents: 0),

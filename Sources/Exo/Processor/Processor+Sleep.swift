@@ -5,7 +5,7 @@ import ExoABI
 extension Processor {
   /// Called by whoever posted a completion.
   func completionPosted(_ environment: Environment) {
-    if environment.isWaiting.load(ordering: .sequentiallyConsistent) { wake(environment) }
+    if environment.isWaiting.load(ordering: .acquiring) { wake(environment) }
   }
 
   /// Makes an environment runnable if it sleeps and has a reason to wake.
