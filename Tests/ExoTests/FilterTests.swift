@@ -17,6 +17,15 @@ private final class Classifier {
   func interpret(_ packet: [UInt8]) -> FilterID? { classifier.interpret(packet.span) }
   func classify(_ packet: Span<UInt8>) -> FilterID? { classifier.classify(packet) }
   func interpret(_ packet: Span<UInt8>) -> FilterID? { classifier.interpret(packet) }
+  /// As a batch; nil if the count that comes with it is not that of those that belong to a filter.
+  func classify(together packets: [[UInt8]]) -> [FilterID?]? {
+    var batch = PacketBatch()
+    for packet in packets { batch.append(packet[...]) }
+    var matches = FilterMatches()
+    let matched = classifier.classify(batch, into: &matches)
+    let found = packets.indices.map { matches[$0] }
+    return matched == found.count { $0 != nil } ? found : nil
+  }
 }
 
 /// The filter language, the merged structure and its compiled code, each against what a filter means.
@@ -185,9 +194,13 @@ private final class Classifier {
         let removed = classifier.remove(id)
         #expect(removed)
       }
-      for _ in 0..<25 {
-        let packet = maker.packet()
-        let expected = best(installed, packet)
+      let packets = (0..<25).map { _ in maker.packet() }
+      let expected = packets.map { best(installed, $0) }
+      guard classifier.classify(together: packets) == expected else {
+        Issue.record("round \(round): a batch")
+        return
+      }
+      for (packet, expected) in zip(packets, expected) {
         let (interpreted, compiled) = edge.withPacket(packet) {
           (classifier.interpret($0), classifier.classify($0))
         }
@@ -263,6 +276,49 @@ private final class Classifier {
   }
 
   // --- the code
+
+  /// Comparisons that are made together say the same as one by one, and read nothing past the end.
+  @Test func comparisonsMadeTogether() {
+    var maker = PacketMaker(seed: 12)
+    var (wide, kept, broken) = (0, 0, 0)
+    for _ in 0..<20_000 {
+      let known = Int.random(in: 1...48, using: &maker.random)
+      let packet = (0..<known).map { _ in UInt8.random(in: 0...255, using: &maker.random) }
+      var conditions: [Int: ByteCondition] = [:]
+      for _ in 0..<Int.random(in: 1...8, using: &maker.random) {
+        let offset = Int.random(in: 0..<known, using: &maker.random)
+        let mask: UInt8 = maker.chance(60) ? 0xff : UInt8.random(in: 0...255, using: &maker.random)
+        conditions[offset] = ByteCondition(mask: mask, value: packet[offset] & mask)
+      }
+      // One of them may not hold.
+      if maker.chance(50), let offset = conditions.keys.min() { conditions[offset]?.value ^= 0x10 }
+      let holds = conditions.allSatisfy { packet[$0] & $1.mask == $1.value & $1.mask }
+      let comparisons = FilterComparison.covering(conditions, known: known)
+      let together = comparisons.allSatisfy { comparison in
+        switch comparison {
+        case .number(let offset, let width, let mask, let value):
+          return (0..<width).allSatisfy {
+            (packet[offset + $0] ^ UInt8(truncatingIfNeeded: value >> UInt32($0 * 8)))
+              & UInt8(truncatingIfNeeded: mask >> UInt32($0 * 8)) == 0
+          }
+        case .wide(let offset, let mask, let value):
+          wide += 1
+          return (0..<16).allSatisfy { (packet[offset + $0] ^ value[$0]) & mask[$0] == 0 }
+        }
+      }
+      guard together == holds else {
+        Issue.record("\(conditions) of \(known) bytes: \(comparisons)")
+        return
+      }
+      if holds { kept += 1 } else { broken += 1 }
+    }
+    #expect(wide > 1000 && kept > 1000 && broken > 1000)
+    // Type, fragment, protocol and address: two comparisons.
+    let web = [12: 8, 13: 0, 20: 0, 21: 0, 23: 6, 30: 10, 31: 0, 32: 0, 33: 1].mapValues {
+      ByteCondition(mask: 0xff, value: $0)
+    }
+    #expect(FilterComparison.covering(web, known: 38).count == 2)
+  }
 
   /// Tables that grow, shrink and are full of holes, and an arena that is too small for them at first.
   @Test func manyValuesComeAndGo() throws {

@@ -52,6 +52,11 @@ struct PacketMaker {
         ip = ip.to(IPv4Address(bits: pick(Self.hosts)), prefix: pick([8, 16, 24, 32, 32, 32]))
       }
       if chance(30) { ip = ip.from(IPv4Address(bits: pick(Self.hosts)), prefix: pick([8, 32, 32])) }
+      // A header's length that the filter asks for itself.
+      if chance(10) {
+        return try ip.tcp(destinationPort: maybePort()).and(
+          offset: 14, width: 1, equals: pick([0x45, 0x46, 0x05]))
+      }
       switch Int.random(in: 0..<6, using: &random) {
       case 0: return try ip.filter
       case 1: return try ip.icmp(type: chance(50) ? pick([0, 8]) : nil)

@@ -99,6 +99,13 @@ int ckvm_code_memory(uint64_t size, void *_Nullable *_Nonnull writable, void *_N
 static inline uint64_t ckvm_run_classifier(uint64_t code, const void *_Nullable packet, uint64_t length) {
   return ((uint64_t (*)(const void *_Nullable, uint64_t))code)(packet, length);
 }
+/// The same for many packets at once: where each begins and ends in `bytes`, two words of 8 bytes each, and where a word for each goes.
+/// Returns how many of these are not 0.
+static inline uint64_t ckvm_run_batch_classifier(
+    uint64_t code, const void *_Nullable bytes, const void *_Nullable places, uint64_t count, void *_Nullable results) {
+  return ((uint64_t (*)(const void *_Nullable, const void *_Nullable, uint64_t, void *_Nullable))code)(
+      bytes, places, count, results);
+}
 /// The same for a packet's handler, with the memory that it works in.
 static inline uint64_t ckvm_run_handler(
     uint64_t code, const void *_Nullable packet, uint64_t length, void *_Nonnull frame) {

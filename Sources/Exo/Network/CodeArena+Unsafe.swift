@@ -37,13 +37,31 @@ import CKVM
     used = min(size, (used + code.count + 15) & ~15)
     return place
   }
+}
 
-  /// Runs code that was compiled for a packet. Not of an instance: the time to count references is half of what is left.
-  /// - Parameter address: of a block in an arena that lives.
-  static func run(at address: UInt64, _ packet: Span<UInt8>) -> UInt64 {
+/// Runs code that was compiled for packets, by its address in an arena that lives. Open to be compiled into whoever classifies: the call
+/// would take longer than some of the work.
+@usableFromInline enum CompiledFilters {
+  @inlinable static func run(at address: UInt64, _ packet: Span<UInt8>) -> UInt64 {
     // The code reads below the length it is given and writes nothing.
     unsafe packet.withUnsafeBytes { bytes in
       unsafe ckvm_run_classifier(address, bytes.baseAddress, UInt64(bytes.count))
+    }
+  }
+  /// - Precondition: `ranks` has an element for each range, and all ranges are within the bytes.
+  @inlinable static func run(
+    at address: UInt64, _ bytes: [UInt8], _ ranges: [Range<Int>], _ ranks: inout [UInt64]
+  ) -> Int {
+    // A range is two words, its first byte and the one after its last. The code reads within the ranges that it is given, and
+    // writes as many ranks.
+    unsafe bytes.withUnsafeBytes { bytes in
+      unsafe ranges.withUnsafeBytes { places in
+        unsafe ranks.withUnsafeMutableBytes { ranks in
+          unsafe Int(
+            ckvm_run_batch_classifier(
+              address, bytes.baseAddress, places.baseAddress, UInt64(places.count / 16), ranks.baseAddress))
+        }
+      }
     }
   }
 }

@@ -1,7 +1,6 @@
-/// Where a compiled branch finds what comes after a value. Its code only knows the header, so that values come and go, and the
-/// table grows, without a new instruction.
+/// Where a compiled branch finds what comes after a value. Its code knows the table by its form, so that values come and go without
+/// a new instruction as long as that is the same.
 ///
-///     header   0 address of the entries   8 shift (32 bits)
 ///     entry    0 value   4 bit 31: used, bits 0-30: place in the arena to go on at, 0 for nowhere   8 rank, 0 if no filter ends here
 ///
 /// An entry lies at (value * multiplier mod 2^32) >> shift, or after that with no unused one in between. Nothing wraps:
@@ -9,8 +8,17 @@
 @safe final class FilterTable {
   struct Entry { var value: UInt32, rank: UInt64, target: UInt32 }
 
-  // Invariant: 16 bytes, and room for `capacity + slack` entries, from init or growth to the next or deinit.
-  private let header: UnsafeMutableRawPointer
+  /// What code that looks something up has in its instructions.
+  struct Form: Equatable {
+    /// Of the entries.
+    var address: UInt64
+    var shift: UInt32
+    /// Whether any entry leads on, or ever has.
+    var leadsOn = false
+  }
+  private(set) var form: Form
+
+  // Invariant: room for `capacity + slack` entries, from init or growth to the next or deinit.
   private var entries: UnsafeMutableRawPointer
   private var capacity: Int
   private let multiplier: UInt32
@@ -26,14 +34,11 @@
   init(multiplier: UInt32) {
     self.multiplier = multiplier
     capacity = 8
-    unsafe header = .allocate(byteCount: 16, alignment: 16)
-    unsafe entries = Self.makeEntries(8)
-    publish()
+    let first = unsafe Self.makeEntries(8)
+    unsafe entries = first
+    form = Form(address: UInt64(UInt(bitPattern: first)), shift: Self.shift(8))
   }
-  deinit {
-    unsafe entries.deallocate()
-    unsafe header.deallocate()
-  }
+  deinit { unsafe entries.deallocate() }
 
   private static func makeEntries(_ capacity: Int) -> UnsafeMutableRawPointer {
     let size = (capacity + slack) * entrySize
@@ -41,12 +46,7 @@
     unsafe room.initializeMemory(as: UInt8.self, repeating: 0, count: size)
     return unsafe room
   }
-  private var shift: UInt32 { UInt32(32 - capacity.trailingZeroBitCount) }
-  private func publish() {
-    unsafe header.storeBytes(of: UInt64(UInt(bitPattern: entries)), as: UInt64.self)
-    unsafe header.storeBytes(of: shift, toByteOffset: 8, as: UInt32.self)
-  }
-  var address: UInt64 { UInt64(UInt(bitPattern: unsafe header)) }
+  private static func shift(_ capacity: Int) -> UInt32 { UInt32(32 - capacity.trailingZeroBitCount) }
 
   // Indices are below `capacity + slack`.
   private func isUsed(_ index: Int) -> Bool {
@@ -60,13 +60,14 @@
       target: unsafe entries.load(fromByteOffset: place + 4, as: UInt32.self) & ~Self.used)
   }
   private func set(_ index: Int, _ entry: Entry?) {
+    if let entry, entry.target != 0 { form.leadsOn = true }
     let place = index * Self.entrySize
     unsafe entries.storeBytes(of: entry?.value ?? 0, toByteOffset: place, as: UInt32.self)
     let target = entry.map { $0.target | Self.used } ?? 0
     unsafe entries.storeBytes(of: target, toByteOffset: place + 4, as: UInt32.self)
     unsafe entries.storeBytes(of: entry?.rank ?? 0, toByteOffset: place + 8, as: UInt64.self)
   }
-  private func home(_ value: UInt32) -> Int { Int((value &* multiplier) >> shift) }
+  private func home(_ value: UInt32) -> Int { Int((value &* multiplier) >> form.shift) }
 
   private func find(_ value: UInt32) -> Int? {
     var index = home(value)
@@ -109,7 +110,8 @@
       capacity *= 2
       unsafe entries.deallocate()
       unsafe entries = Self.makeEntries(capacity)
-      publish()
+      form.address = unsafe UInt64(UInt(bitPattern: entries))
+      form.shift = Self.shift(capacity)
       if old.allSatisfy({ place($0, reach: Self.slack - 2) }) { return true }
     }
     return false

@@ -51,9 +51,6 @@ struct FilterTrie: Sendable {
   static func rank(_ filter: Filter, _ id: FilterID) -> UInt64 {
     UInt64(filter.specificity) << 32 | UInt64(~id.number)
   }
-  static func id(ofRank rank: UInt64) -> FilterID? {
-    rank == 0 ? nil : FilterID(number: ~UInt32(truncatingIfNeeded: rank))
-  }
 
   // --- changing it
 
@@ -181,7 +178,12 @@ struct FilterTrie: Sendable {
 /// The name of an installed filter.
 public struct FilterID: Hashable, Comparable, Sendable, CustomStringConvertible {
   public let number: UInt32
-  init(number: UInt32) { self.number = number }
+  @usableFromInline init(number: UInt32) { self.number = number }
+  /// The filter that has a rank (`FilterTrie.rank`); nil for 0, no rank.
+  @inlinable init?(rank: UInt64) {
+    guard rank != 0 else { return nil }
+    self.init(number: ~UInt32(truncatingIfNeeded: rank))
+  }
   public static func < (a: Self, b: Self) -> Bool { a.number < b.number }
   public var description: String { "filter \(number)" }
 }

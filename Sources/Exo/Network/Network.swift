@@ -58,12 +58,7 @@ final class Network: Sendable {
     var outgoing = PacketBatch()
     let (told, device) = withState { state in
       var told: [(environment: EnvironmentID, ring: Int)] = []
-      for index in 0..<batch.count {
-        let packet = batch.packet(index)
-        if state.route(packet, from: nil, in: memory, &told) == .unclaimed {
-          capture.take(packet, from: nil, to: nil, .unclaimed)
-        }
-      }
+      state.deliver(batch, in: memory, &told)
       state.answer(in: memory, &told, &outgoing)
       return (told, state.device)
     }
@@ -87,6 +82,7 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   private var rings: [PacketRing?] = []
   /// What each filter in the classifier belongs to.
   private var bound: [FilterID: (authority: UInt32, slot: Int, handler: BoundHandler?)] = [:]
+  private var matches = FilterMatches()
   /// What handlers have to say, with the rings they speak for.
   private var replies: [(slot: Int, packet: [UInt8])] = []
   var authorities: [UInt32: NetworkAuthority] = [:]
@@ -187,7 +183,8 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
       {
         status = EXO_PACKET_SENT
         let packet = scratch[...]
-        let route = route(packet, from: slot, in: memory, &sent.told)
+        let route = route(
+          packet, of: classifier.classify(packet.span), from: slot, in: memory, &sent.told)
         // Many are meant by a group address, and only one of them can be in the machine.
         let goesOut = takesOut(packet, route)
         if goesOut {
@@ -208,6 +205,21 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
     answer(in: memory, &sent.told, &outgoing)
   }
 
+  /// Gives packets of a device to those that claimed them.
+  mutating func deliver(
+    _ batch: borrowing PacketBatch, in memory: PhysicalMemory,
+    _ told: inout [(environment: EnvironmentID, ring: Int)]
+  ) {
+    // No claim comes or goes meanwhile: that takes the lock that is held.
+    classifier.classify(batch, into: &matches)
+    for index in 0..<batch.count {
+      let packet = batch.packet(index)
+      if route(packet, of: matches[index], from: nil, in: memory, &told) == .unclaimed {
+        capture.take(packet, from: nil, to: nil, .unclaimed)
+      }
+    }
+  }
+
   /// Sends what handlers said, if their rings may. No handler runs on it: two of them would answer each other for ever.
   mutating func answer(
     in memory: PhysicalMemory, _ told: inout [(environment: EnvironmentID, ring: Int)],
@@ -215,7 +227,8 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   ) {
     guard !replies.isEmpty else { return }
     for (slot, packet) in replies where rings[slot]?.allows(packet.span) ?? false {
-      let route = route(packet[...], from: slot, isReply: true, in: memory, &told)
+      let filter = classifier.classify(packet.span)
+      let route = route(packet[...], of: filter, from: slot, isReply: true, in: memory, &told)
       let goesOut = takesOut(packet[...], route)
       if goesOut { outgoing.append(packet[...]) }
       noteUnrouted(packet[...], from: slot, route, goesOut: goesOut)
@@ -236,14 +249,14 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
 
   enum Route { case delivered, full, unclaimed }
 
-  /// Gives a packet to the one that claimed it, but never back to where it came from.
-  mutating func route(
-    _ packet: ArraySlice<UInt8>, from source: Int?, isReply: Bool = false, in memory: PhysicalMemory,
-    _ told: inout [(environment: EnvironmentID, ring: Int)]
+  /// Gives a packet to the one whose filter it belongs to, but never back to where it came from.
+  private mutating func route(
+    _ packet: ArraySlice<UInt8>, of filter: FilterID?, from source: Int?, isReply: Bool = false,
+    in memory: PhysicalMemory, _ told: inout [(environment: EnvironmentID, ring: Int)]
   ) -> Route {
-    guard let filter = classifier.classify(packet.span), let (authority, slot, handler) = bound[filter],
-      slot != source
-    else { return .unclaimed }
+    guard let filter, let (authority, slot, handler) = bound[filter], slot != source else {
+      return .unclaimed
+    }
     if let handler, !isReply {
       let outcome = handler.run(on: packet.span) { reply in
         if reply.count >= PacketRing.leastLength { replies.append((slot, Array(reply))) }

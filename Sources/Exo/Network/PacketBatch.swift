@@ -1,13 +1,17 @@
 /// Several packets in one piece of memory.
-struct PacketBatch {
-  var bytes: [UInt8] = []
-  private(set) var ranges: [Range<Int>] = []
-  var count: Int { ranges.count }
+public struct PacketBatch: Sendable {
+  /// Invariant: has every range; what takes bytes away takes all ranges away.
+  @usableFromInline var bytes: [UInt8] = []
+  @usableFromInline private(set) var ranges: [Range<Int>] = []
+  @inlinable public var count: Int { ranges.count }
 
-  func packet(_ index: Int) -> ArraySlice<UInt8> { bytes[ranges[index]] }
+  public init() {}
+
+  /// From the first byte of its link-layer header on.
+  @inlinable public func packet(_ index: Int) -> ArraySlice<UInt8> { bytes[ranges[index]] }
 
   /// Adds a packet behind those that are there.
-  mutating func append(_ packet: ArraySlice<UInt8>) {
+  public mutating func append(_ packet: ArraySlice<UInt8>) {
     ranges.append(bytes.count..<bytes.count + packet.count)
     bytes += packet
   }
@@ -22,7 +26,10 @@ struct PacketBatch {
     }
   }
   /// Says that bytes that were written are a packet.
-  mutating func add(_ range: Range<Int>) { ranges.append(range) }
+  mutating func add(_ range: Range<Int>) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "a packet outside of its batch")
+    ranges.append(range)
+  }
 
   /// Linux leaves checksums to whoever sends a packet on: sums what is to be summed, and stores it.
   mutating func completeChecksum(of range: Range<Int>, from start: Int, at offset: Int) {

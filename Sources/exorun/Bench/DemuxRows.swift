@@ -9,11 +9,12 @@ import Exo
 final class DemuxRows {
   private struct Set: ~Copyable {
     var classifier = PacketClassifier()
-    /// One after the other.
-    var packets: [UInt8] = []
+    var packets: [PacketBatch] = []
   }
   /// Bytes of a packet.
   private static let length = 60
+  /// How many packets: in all, and in a batch, as many as are read from a device at a time.
+  private static let packets = 1024, batch = 64
   private var count = 0
   private var set = Set()
 
@@ -45,7 +46,7 @@ final class DemuxRows {
     var ids: [FilterID] = []
     for index in 0..<filters { ids.append(try add(try Self.filter(port: UInt16(1024 + index)))) }
     var random: UInt32 = 1
-    for _ in 0..<1024 {
+    for number in 0..<Self.packets {
       random = random &* 1_664_525 &+ 1_013_904_223
       let index = Int(random >> 8) % filters
       var packet = [UInt8](repeating: 0, count: Self.length)
@@ -53,7 +54,8 @@ final class DemuxRows {
       (packet[30], packet[33]) = (10, 1)
       (packet[36], packet[37]) = (UInt8((1024 + index) >> 8), UInt8((1024 + index) & 0xff))
       guard set.classifier.classify(packet.span) == ids[index] else { throw .failed("a packet went astray") }
-      set.packets += packet
+      if number % Self.batch == 0 { set.packets.append(PacketBatch()) }
+      set.packets[number / Self.batch].append(packet[...])
     }
     count = filters
   }
@@ -68,15 +70,20 @@ final class DemuxRows {
     return bench_nanoseconds(Double(ticks)) / Double(iterations)
   }
 
+  /// A batch at a time, as packets come from a device.
   private static func classify(
-    _ packets: [UInt8], with classifier: borrowing PacketClassifier, _ iterations: UInt32
+    _ packets: [PacketBatch], with classifier: borrowing PacketClassifier, _ iterations: UInt32
   ) -> (matched: UInt32, ticks: UInt64) {
-    let all = packets.span
     var matched: UInt32 = 0
+    var matches = FilterMatches()
     let begin = bench_ticks()
-    for index in 0..<iterations {
-      let start = Int(index & 1023) * length
-      if classifier.classify(all.extracting(start..<start + length)) != nil { matched &+= 1 }
+    var done: UInt32 = 0
+    // The last batch may be more than was asked for.
+    while done < iterations {
+      let batch = packets[Int(done) / Self.batch % packets.count]
+      let found = classifier.classify(batch, into: &matches)
+      matched += min(UInt32(found), iterations - done)
+      done += min(UInt32(batch.count), iterations - done)
     }
     return (matched, bench_ticks() &- begin)
   }
