@@ -35,7 +35,8 @@ extension Trial {
       attack("stray-returns", processors: 1),
       // Packets. Where the service thread sends, and where the environment's own processor does.
       onNetwork("packet-claims"), onNetwork("packet-sources"), onNetwork("packet-rings"),
-      onNetwork("packet-rings", processors: 1), onNetwork("packet-handlers"), onNetwork("packet-hoard"),
+      onNetwork("packet-rings", processors: 1), onNetwork("packet-handlers"), onNetwork("packet-regions"),
+      onNetwork("packet-hoard"),
       attack("cycles", processors: 1),
       attack("pipe-lies", processors: 1), attack("closed-ends", processors: 1),
       attack("silent-callee", processors: 1),

@@ -111,7 +111,9 @@ import Testing
       return 0..<Int(EXO_PACKET_RINGS) ~= ring
     case .transmitDerive(_, _, let count): return 0...Int(EXO_FILTER_STEPS) ~= count
     case .filterInstall: return true
-    case .handlerBind(_, _, let length): return 0...PacketHandler.instructionLimit * 8 ~= length
+    case .handlerBind(_, _, let length, let region):
+      return 0...PacketHandler.instructionLimit * 8 ~= length
+        && region.map { length > 0 && 1...HandlerRegion.pageLimit ~= $0.pages && $0.first >= 0 } ?? true
     case .gateCreate, .gateConnect, .gateDeadline, .eventUnbind, .eventPost, .timerSet: return true
     case .null, .exit, .frameFree, .clock, .capabilityRevoke, .capabilityDrop, .capabilityInspect,
       .capabilityNext, .environmentCreate, .environmentStop, .environmentResume, .environmentEnd,

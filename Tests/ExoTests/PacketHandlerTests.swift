@@ -5,12 +5,12 @@ import Testing
 
 /// Handlers: what is refused, what runs, and that whatever is accepted ends and stays within the packet and its reply.
 @Suite struct PacketHandlerTests {
-  private static func code(
+  static func code(
     _ operation: Int32, _ destination: UInt8 = 0, _ a: UInt8 = 0, _ b: UInt8 = 0, _ immediate: Int32 = 0
   ) -> [UInt8] {
     [UInt8(operation), destination, a, b] + NetworkBench.Station.bytes(immediate)
   }
-  private static let deliver = code(EXO_HANDLER_CONSTANT, 0, 0, 0, 1) + code(EXO_HANDLER_RESULT)
+  static let deliver = code(EXO_HANDLER_CONSTANT, 0, 0, 0, 1) + code(EXO_HANDLER_RESULT)
 
   @Test func whatIsNoHandlerIsRefusedWithTheInstruction() {
     typealias Fault = PacketHandler.Fault
@@ -18,7 +18,7 @@ import Testing
     let cases: [([UInt8], Fault)] = [
       ([], Fault(reason: .length)), ([1, 2, 3], Fault(reason: .length)),
       ([UInt8](repeating: 0, count: 257 * 8), Fault(reason: .length)),
-      (Self.deliver + Self.code(22) + result, Fault(reason: .operation, instruction: 2)),
+      (Self.deliver + Self.code(27) + result, Fault(reason: .operation, instruction: 2)),
       (Self.code(EXO_HANDLER_ADD, 8) + result, Fault(reason: .register, instruction: 0)),
       (Self.code(EXO_HANDLER_ADD, 0, 9) + result, Fault(reason: .register, instruction: 0)),
       (Self.code(EXO_HANDLER_ADD, 0, 0, 255) + result, Fault(reason: .register, instruction: 0)),
@@ -66,11 +66,11 @@ import Testing
           kind == 0 ? 0xff : kind == 1 ? 0 : UInt8(truncatingIfNeeded: random.next())
         }
         var replies: [[UInt8]] = []
-        for run in [handler.run, code.run]
-          as [(Span<UInt8>, (ArraySlice<UInt8>) -> Void) -> PacketHandler.Outcome]
-        {
-          #expect(run(packet.span) { replies.append(Array($0)) } == .init(delivers: false))
-        }
+        let outcomes = [
+          handler.run(on: packet.span) { replies.append(Array($0)) },
+          code.run(on: packet.span) { replies.append(Array($0)) },
+        ]
+        #expect(outcomes.allSatisfy { $0 == .init(delivers: false) })
         guard replies.count == 2, replies[0] == replies[1] else {
           Issue.record("\(length) bytes: \(replies)")
           return
@@ -105,30 +105,44 @@ import Testing
     }
   }
 
-  /// Random programs, most of them with valid instructions: those that are accepted end, and replies keep their size.
+  /// Random programs, most of them with valid instructions: those that are accepted end, and replies keep their size. What they leave in
+  /// their regions is the same either way, and around it there is nothing.
   @Test func randomPrograms() throws {
     var random = Randomness(seed: 31)
     var accepted = 0
-    var (sent, failed) = (0, 0)
+    var (sent, failed, stored) = (0, 0, 0)
+    let regions = [try LoneRegion(), try LoneRegion()]
     for _ in 0..<60_000 {
       var bytes: [UInt8] = []
+      let hasRegion = random.oneIn(4)
+      // Something to store, and somewhere.
+      if hasRegion {
+        bytes += Self.code(EXO_HANDLER_LENGTH, 1)
+        bytes += Self.code(EXO_HANDLER_CONSTANT, 2, 0, 0, Int32(random.below(64) * 8))
+      }
       let count = 1 + random.below(24)
       for index in 0..<count {
         let last = index == count - 1 && !random.oneIn(8)
-        let operation = last ? Int32(21) : Int32(random.below(random.oneIn(40) ? 30 : 22))
-        let immediate: Int32 =
-          operation == EXO_HANDLER_SKIP_IF_ZERO
-          ? Int32(random.below(5))
-          : Int32(truncatingIfNeeded: random.oneIn(4) ? random.next() : UInt64(random.below(80)))
+        var operation = last ? Int32(21) : Int32(random.below(random.oneIn(40) ? 30 : hasRegion ? 27 : 22))
+        if hasRegion, !last, random.oneIn(4) {
+          operation = random.oneIn(2) ? EXO_HANDLER_REGION_STORE32 : EXO_HANDLER_REGION_COPY
+        }
+        var immediate = Int32(
+          truncatingIfNeeded: random.oneIn(4) ? random.next() : UInt64(random.below(80)))
+        if operation == EXO_HANDLER_SKIP_IF_ZERO { immediate = Int32(random.below(5)) }
+        if operation == EXO_HANDLER_REGION_STORE32 { immediate &= ~3 }
         bytes += Self.code(
           operation, UInt8(random.below(8)), UInt8(random.below(8)),
           UInt8(random.below(random.oneIn(40) ? 12 : 8)), immediate)
       }
-      guard let handler = try? PacketHandler(bytes) else { continue }
+      guard let handler = try? PacketHandler(bytes, regionSize: hasRegion ? LoneRegion.size : 0) else {
+        continue
+      }
       accepted += 1
       let packet = (0..<random.below(128)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
       var replies: [[UInt8]] = []
-      let outcome = handler.run(on: packet.span) { reply in
+      let before = hasRegion ? regions[0].content : []
+      let outcome = handler.run(on: packet.span, region: hasRegion ? regions[0].region : nil) { reply in
         replies.append(Array(reply))
         if reply.count > PacketRing.size { Issue.record("a reply of \(reply.count) bytes") }
       }
@@ -136,17 +150,23 @@ import Testing
       sent += replies.count
       failed += outcome.hasFailed ? 1 : 0
       // Compiled it does the same, the first time and again.
-      let code = try #require(HandlerCode(handler))
-      for _ in 0..<2 {
+      let code = try #require(HandlerCode(handler, region: hasRegion ? regions[1].region : nil))
+      let after = hasRegion ? regions[0].content : []
+      if after != before { stored += 1 }
+      // What it has stored may lead it elsewhere the next time.
+      for time in 0..<2 {
+        if time == 1, hasRegion { regions[1].content = before }
         var compiled: [[UInt8]] = []
         let same = code.run(on: packet.span) { compiled.append(Array($0)) }
-        guard same == outcome, compiled == replies else {
+        guard same == outcome, compiled == replies,
+          !hasRegion || regions[1].content == after && regions.allSatisfy(\.isAlone)
+        else {
           Issue.record("compiled: \(same) \(compiled); interpreted: \(outcome) \(replies): \(handler)")
           return
         }
       }
     }
-    #expect(accepted > 10_000 && sent > 100 && failed > 1000)
+    #expect(accepted > 10_000 && sent > 100 && failed > 1000 && stored > 100)
   }
 
   /// A handler of one environment answers another, as far as its ring may send, and no handler answers a handler.

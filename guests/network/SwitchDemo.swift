@@ -26,17 +26,20 @@ func switchDemo() {
     let (a, b) = (try PacketRing(slots: 16), try PacketRing(slots: 16))
     try a.allow(authority.transmit)
     let claim = try b.claim(own.udp(port: 8), under: authority.filter)
-    func packet(port: UInt16, from station: MACAddress, _ last: UInt8) -> [UInt8] {
+    func packet(port: UInt16, from station: MACAddress, _ payload: [UInt8]) -> [UInt8] {
       let stack = NetworkStack(station: station)
       stack.ipv4 = NetworkStack.IPv4Configuration(IPv4Address(10, 0, 0, 1), prefix: 24)
       // A packet made by a library; where it goes is for the filter to say.
       let socket = try? UDPSocket(stack, port: 9)
-      try? socket?.send([1, 2, last], to: Endpoint(.v4(.broadcast), port: port))
+      try? socket?.send(payload, to: Endpoint(.v4(.broadcast), port: port))
       var frame = stack.takeOutput()[0]
       for index in 0..<6 {
         frame[index] = UInt8(truncatingIfNeeded: authority.station.bits >> UInt64(40 - index * 8))
       }
       return frame
+    }
+    func packet(port: UInt16, from station: MACAddress, _ last: UInt8) -> [UInt8] {
+      packet(port: port, from: station, [1, 2, last])
     }
     for number in 0..<8 { _ = a.put(packet(port: 8, from: authority.station, UInt8(number))) }
     let eight = try a.send()
@@ -74,6 +77,10 @@ func switchDemo() {
       event?.kind == UInt32(EXO_EVENT_PACKETS) && UInt64(event?.data ?? 99) == b.number,
       "who wished to be told of a packet is told")
     _ = b.receive()
+
+    try collectorDemo(
+      a, authority, frame: { port, payload in packet(port: port, from: authority.station, payload) },
+      promise: promise)
 
     try claim.drop()
     _ = a.put(packet(port: 8, from: authority.station, 2))

@@ -88,7 +88,8 @@ enum Exocall: Hashable, Sendable {
   case transmitDerive(CapabilityHandle, steps: GuestAddress, count: Int)
   case transmitBind(CapabilityHandle, ring: Int)
   case packetSend(ring: Int)
-  case handlerBind(CapabilityHandle, program: GuestAddress, length: Int)
+  case handlerBind(
+    CapabilityHandle, program: GuestAddress, length: Int, region: Kernel.RegionDescription?)
 
   enum PageOperation: UInt64, Sendable { case map, unmap, protect }
 
@@ -250,12 +251,27 @@ enum Exocall: Hashable, Sendable {
       self = .transmitBind(CapabilityHandle(rawValue: a), ring: try Self.packetRing(b))
     case EXO_CALL_handler_bind.rawValue:
       guard c <= UInt64(PacketHandler.instructionLimit * 8) else { throw .invalid }
-      self = .handlerBind(CapabilityHandle(rawValue: a), program: GuestAddress(b), length: Int(c))
+      self = .handlerBind(
+        CapabilityHandle(rawValue: a), program: GuestAddress(b), length: Int(c),
+        region: try Self.region(d, e, isUnbinding: c == 0))
     case EXO_CALL_packet_send.rawValue: self = .packetSend(ring: try Self.packetRing(a))
     default: throw .noSuchCall
     }
   }
 
+  /// Of a handler; without a capability there is none.
+  private static func region(
+    _ handle: UInt64, _ place: UInt64, isUnbinding: Bool
+  ) throws(Refusal) -> Kernel.RegionDescription? {
+    guard handle != 0 else {
+      guard place == 0 else { throw .invalid }
+      return nil
+    }
+    let pages = Int(place >> 32)
+    guard !isUnbinding, 1...HandlerRegion.pageLimit ~= pages else { throw .invalid }
+    return Kernel.RegionDescription(
+      handle: CapabilityHandle(rawValue: handle), first: Int(place & 0xffff_ffff), pages: pages)
+  }
   private static func packetRing(_ raw: UInt64) throws(Refusal) -> Int {
     guard raw < UInt64(EXO_PACKET_RINGS) else { throw .absent }
     return Int(raw)

@@ -252,8 +252,8 @@ extension Kernel {
     case .transmitDerive(let handle, let steps, let count):
       let (derived, number) = try deriveTemplate(handle, stepsAt: steps, count: count, in: id)
       return Completion(tag: tag, result: Int64(bitPattern: derived.rawValue), values: (UInt64(number), 0))
-    case .handlerBind(let handle, let program, let length):
-      if let fault = try bindHandler(handle, programAt: program, length: length, in: id) {
+    case .handlerBind(let handle, let program, let length, let region):
+      if let fault = try bindHandler(handle, programAt: program, length: length, region: region, in: id) {
         return Completion(
           tag: tag, result: -Int64(EXO_EINVAL), values: (fault.reason.rawValue, UInt64(fault.instruction)))
       }

@@ -73,6 +73,7 @@ extension Kernel {
     }
     breakNetwork(of: removed)
     guard case .frames(let run) = removed.authority.resource else { return }
+    breakHandlers(of: removed)
     if removed.isRoot {
       retire(Frame(run.first), count: Int(run.count))
       removeRun(Frame(run.first), of: removed.environment)

@@ -20,6 +20,23 @@ extension Kernel {
       if claims != state.boundCount {
         wrong.append("\(claims) claims, \(state.boundCount) filters deliver")
       }
+      if !state.areHandlersCounted { wrong.append("compiled handlers are miscounted") }
+      for (owner, region) in state.handlerRegions {
+        let name = "a handler's region at \(region.start)"
+        guard let owner, let held = try? capabilities.lookup(region.handle, in: owner),
+          case .frames(let run) = held.resource, held.rights.memory.isSuperset(of: [.read, .write])
+        else {
+          wrong.append("\(name) is nobody's")
+          continue
+        }
+        let first = frame(at: region.start)
+        if first.map({ $0.number < run.first || Int($0.number) + region.size >> 12 > Int(run.end) }) ?? true {
+          wrong.append("\(name) is not what its capability is for")
+        }
+        if domains[owner]?.handlerRegions.contains(region.handle) != true {
+          wrong.append("\(name) would stay when its capability goes")
+        }
+      }
       for (id, number) in state.ringKeys where domains[id]?.packetRings[number] == nil {
         wrong.append("packet ring \(number) of \(id) has no pages")
       }

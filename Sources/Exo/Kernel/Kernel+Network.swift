@@ -85,28 +85,6 @@ extension Kernel {
     return (handle, number)
   }
 
-  /// Has a handler run on what a claim of the environment's own matches. Returns why a program is none.
-  func bindHandler(
-    _ handle: CapabilityHandle, programAt address: GuestAddress, length: Int, in id: EnvironmentID
-  ) throws(Refusal) -> PacketHandler.Fault? {
-    let resource: Resource
-    do { resource = try capabilities.lookup(handle, in: id, kind: .filter, rights: .control) } catch {
-      throw Refusal(error)
-    }
-    // It speaks for the ring, so it is for who owns both.
-    guard case .filter(let number) = resource, network.withState({ $0.authorities[number]?.owner == id })
-    else {
-      throw .notPermitted
-    }
-    var handler: PacketHandler?
-    if length > 0 {
-      let bytes = try copyIn(address, count: length, of: id)
-      do throws(PacketHandler.Fault) { handler = try PacketHandler(bytes) } catch { return error }
-    }
-    try network.withState { (state) throws(Refusal) in try state.bind(handler, to: number) }
-    return nil
-  }
-
   // --- templates
 
   mutating func deriveTemplate(
@@ -167,7 +145,7 @@ extension Kernel {
     }
   }
 
-  private func copyIn(
+  func copyIn(
     _ address: GuestAddress, count: Int, of id: EnvironmentID
   ) throws(Refusal) -> [UInt8] {
     var bytes: [UInt8] = []

@@ -168,6 +168,8 @@ struct Domain {
   var predicate: Predicate?
   /// By their numbers here (`Kernel+Network`).
   var packetRings: [Int: PacketRingPages] = [:]
+  /// What its handlers' regions stand on, or once stood on (`Kernel+Handlers`).
+  var handlerRegions: Set<CapabilityHandle> = []
   /// The protected entry context, once bound, and connections by their numbers here.
   var entry: GuestAddress?
   /// Whether SYSCALL enters it, which excludes an entry: where it leads is the virtual processor's affair.

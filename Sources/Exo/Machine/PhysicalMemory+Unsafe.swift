@@ -131,6 +131,11 @@ import Synchronization
     unsafe pointer(frame.address, 4096).initializeMemory(as: UInt8.self, repeating: 0, count: 4096)
   }
 
+  /// Where code that is made for it finds a range, while this object lives.
+  func hostAddress(_ address: PhysicalAddress, count: Int) -> UInt64 {
+    UInt64(UInt(bitPattern: unsafe pointer(address, count)))
+  }
+
   /// The page of a frame, for the owner of a ring in it. The pointer lives as long as this object.
   func page(_ frame: Frame) -> UnsafeMutableRawPointer { unsafe pointer(frame.address, 4096) }
 

@@ -16,10 +16,13 @@ enum HandlerFrame {
   private let address: UInt64
   // Invariant: `HandlerFrame.size` bytes from init to deinit; between runs the reply is all zero.
   private let frame: UnsafeMutableRawPointer
+  /// What the code has the address of, kept.
+  private let region: HandlerRegion?
 
   /// Nil where no code can be made.
-  init?(_ handler: PacketHandler) {
-    let bytes = HandlerCompiler.compile(handler)
+  init?(_ handler: PacketHandler, region: HandlerRegion? = nil) {
+    self.region = region
+    let bytes = HandlerCompiler.compile(handler, region: region)
     // The arena keeps its first 16 bytes.
     guard let arena = CodeArena(size: (bytes.count + 16 + 4095) & ~4095), let place = arena.append(bytes)
     else { return nil }
@@ -36,7 +39,8 @@ enum HandlerFrame {
     set(HandlerFrame.budget, UInt64(PacketHandler.byteBudget))
     set(HandlerFrame.length, 0)
     set(HandlerFrame.count, 0)
-    // The code reads below the length it is given and writes within the frame: it checks both as the interpreter does.
+    // The code reads below the length it is given and writes within the frame and the region: it checks all as the
+    // interpreter does.
     let result = unsafe packet.withUnsafeBytes { bytes in
       unsafe ckvm_run_handler(address, bytes.baseAddress, UInt64(bytes.count), frame)
     }
@@ -63,18 +67,20 @@ enum HandlerFrame {
 /// A handler that a claim has: compiled if code can be made for it.
 struct BoundHandler {
   let handler: PacketHandler
+  let region: HandlerRegion?
   let code: HandlerCode?
 
   /// Most that a machine compiles: code takes pages and mappings of the host's. Others are interpreted.
   static let compiledLimit = 256
 
-  init(_ handler: PacketHandler, compiling: Bool) {
+  init(_ handler: PacketHandler, region: HandlerRegion?, compiling: Bool) {
     self.handler = handler
-    code = compiling ? HandlerCode(handler) : nil
+    self.region = region
+    code = compiling ? HandlerCode(handler, region: region) : nil
   }
 
   func run(on packet: Span<UInt8>, send: (ArraySlice<UInt8>) -> Void) -> PacketHandler.Outcome {
     if let code { return code.run(on: packet, send: send) }
-    return handler.run(on: packet, send: send)
+    return handler.run(on: packet, region: region, send: send)
   }
 }

@@ -3,21 +3,27 @@
 ///     rdi  the packet      rsi  its length     rdx  the frame (`HandlerFrame`), its reply all zero
 ///     r8 to r15  the handler's registers 0 to 7
 ///     rax, rcx, rbx, rbp   anything
-///     returns 0: done with, 1: to be delivered, 2: went past an end or its budget
+///
+/// The region is at a constant address. Returns
+///
+///     0: done with, 1: to be delivered, 2: went past an end or its budget
 ///
 /// The sum is kept in the processor's byte order and turned around when it is asked for: a ones' complement sum is the
 /// same in either, but for that (RFC 1071, 2B). So four bytes are copied and summed at a time.
 struct HandlerCompiler {
   private var code = X86Assembler()
+  private let region: HandlerRegion?
   private let failed: X86Assembler.Label
   private let out: X86Assembler.Label
 
-  static func compile(_ handler: PacketHandler) -> [UInt8] {
-    var compiler = HandlerCompiler()
+  /// - Parameter region: stays where it is while the code is run.
+  static func compile(_ handler: PacketHandler, region: HandlerRegion?) -> [UInt8] {
+    var compiler = HandlerCompiler(region)
     return compiler.compile(handler.instructions)
   }
 
-  private init() {
+  private init(_ region: HandlerRegion?) {
+    self.region = region
     failed = code.label()
     out = code.label()
   }
@@ -56,7 +62,16 @@ struct HandlerCompiler {
     case .store8: store(b, at: a, instruction.immediate, width: 1)
     case .store16: store(b, at: a, instruction.immediate, width: 2)
     case .store32: store(b, at: a, instruction.immediate, width: 4)
-    case .copy: copy(to: d, from: a, instruction.immediate, count: b)
+    case .copy: copy(to: d, from: a, instruction.immediate, count: b, limit: PacketRing.size, region: nil)
+    case .regionLoad32, .regionLoad64, .regionStore32, .regionStore64, .regionCopy:
+      guard let region else { return code.jump(failed) }
+      switch instruction.operation {
+      case .regionLoad32: regionLoad(d, at: a, instruction.immediate, width: 4, region)
+      case .regionLoad64: regionLoad(d, at: a, instruction.immediate, width: 8, region)
+      case .regionStore32: regionStore(b, at: a, instruction.immediate, width: 4, region)
+      case .regionStore64: regionStore(b, at: a, instruction.immediate, width: 8, region)
+      default: copy(to: d, from: a, instruction.immediate, count: b, limit: region.size, region: region)
+      }
     case .sum: sum(d)
     case .add: arithmetic(0x01, d, a, b)
     case .subtract: arithmetic(0x29, d, a, b)
@@ -162,7 +177,44 @@ struct HandlerCompiler {
     code.place(done)
   }
 
-  private mutating func copy(to d: UInt8, from a: UInt8, _ immediate: Int32, count b: UInt8) {
+  // --- the region
+
+  /// rax = where a number is in it, rbx = where it is.
+  private mutating func placeInRegion(
+    _ register: UInt8, _ immediate: Int32, _ width: UInt8, _ region: HandlerRegion
+  ) {
+    place(register, immediate)
+    code.emit(0x48, 0x3d)  // cmp rax, size - width
+    code.word(UInt32(region.size) - UInt32(width))
+    code.jump(.above, failed)
+    code.emit(0xa8, width - 1)  // test al, width - 1
+    code.jump(.notEqual, failed)
+    code.emit(0x48, 0xbb)  // mov rbx, region
+    code.long(region.hostAddress)
+  }
+  private mutating func regionLoad(
+    _ d: UInt8, at a: UInt8, _ immediate: Int32, width: UInt8, _ region: HandlerRegion
+  ) {
+    placeInRegion(a, immediate, width, region)
+    if width == 8 { code.emit(0x48) }
+    code.emit(0x8b, 0x04, 0x03)  // mov eax or rax, [rbx + rax]
+    keep(d)
+  }
+  private mutating func regionStore(
+    _ b: UInt8, at a: UInt8, _ immediate: Int32, width: UInt8, _ region: HandlerRegion
+  ) {
+    placeInRegion(a, immediate, width, region)
+    takeIntoRCX(b)
+    if width == 8 { code.emit(0x48) }
+    code.emit(0x89, 0x0c, 0x03)  // mov [rbx + rax], ecx or rcx
+  }
+
+  // --- copies
+
+  /// Into the reply, or the region if there is one.
+  private mutating func copy(
+    to d: UInt8, from a: UInt8, _ immediate: Int32, count b: UInt8, limit: Int, region: HandlerRegion?
+  ) {
     takeIntoRCX(b)
     code.emit(0x48, 0x3b, 0x4a, HandlerFrame.budget)  // cmp rcx, [rdx + budget]
     code.jump(.above, failed)
@@ -171,14 +223,20 @@ struct HandlerCompiler {
     code.jump(.above, failed)
     code.emit(0x48, 0x8d, 0x04, 0x07, 0x48, 0x89, 0xc5)  // lea rax, [rdi + rax]; mov rbp, rax
     place(d, 0)
-    code.emit(0x48, 0x8d, 0x1c, 0x08, 0x48, 0x81, 0xfb)  // lea rbx, [rax + rcx]; cmp rbx, size
-    code.word(UInt32(PacketRing.size))
+    code.emit(0x48, 0x8d, 0x1c, 0x08, 0x48, 0x81, 0xfb)  // lea rbx, [rax + rcx]; cmp rbx, limit
+    code.word(UInt32(limit))
     code.jump(.above, failed)
     code.emit(0x48, 0x29, 0x4a, HandlerFrame.budget)  // sub [rdx + budget], rcx
     code.emit(0x48, 0x95, 0x48, 0x87, 0xdd)  // xchg rax, rbp; xchg rbx, rbp: rax from, rbx to, rbp its end
-    grow()
-    code.emit(0x48, 0x8d, 0x9c, 0x1a)  // lea rbx, [rdx + rbx + reply]
-    code.word(UInt32(HandlerFrame.reply))
+    if let region {
+      code.emit(0x48, 0xbd)  // mov rbp, region
+      code.long(region.hostAddress)
+      code.emit(0x48, 0x01, 0xeb)  // add rbx, rbp
+    } else {
+      grow()
+      code.emit(0x48, 0x8d, 0x9c, 0x1a)  // lea rbx, [rdx + rbx + reply]
+      code.word(UInt32(HandlerFrame.reply))
+    }
     code.emit(0x56, 0x48, 0x8b, 0x72, HandlerFrame.sum)  // push rsi; mov rsi, [rdx + sum]
     let (next, two, one, done) = (code.label(), code.label(), code.label(), code.label())
     code.place(next)

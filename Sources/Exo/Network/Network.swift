@@ -83,6 +83,10 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   /// What each filter in the classifier belongs to.
   private var bound: [FilterID: (authority: UInt32, slot: Int, handler: BoundHandler?)] = [:]
   private var matches = FilterMatches()
+  /// Else handlers are interpreted.
+  var compilesHandlers = true
+  /// Of the handlers in `bound`.
+  private var compiledHandlers = 0
   /// What handlers have to say, with the rings they speak for.
   private var replies: [(slot: Int, packet: [UInt8])] = []
   var authorities: [UInt32: NetworkAuthority] = [:]
@@ -140,6 +144,7 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   }
   private mutating func unbind(_ filter: FilterID) {
     classifier.remove(filter)
+    setHandler(nil, of: filter)
     bound[filter] = nil
   }
 
@@ -163,11 +168,24 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   }
 
   /// Has a handler run on what a claim matches, or none.
-  mutating func bind(_ handler: PacketHandler?, to number: UInt32) throws(Refusal) {
-    guard let id = authorities[number]?.binding, let was = bound[id] else { throw .absent }
-    let compiled = bound.values.count { $0.handler?.code != nil }
-    let bindable = handler.map { BoundHandler($0, compiling: compiled < BoundHandler.compiledLimit) }
-    bound[id] = (was.authority, was.slot, bindable)
+  mutating func bind(_ handler: PacketHandler?, _ region: HandlerRegion?, to number: UInt32) throws(Refusal) {
+    guard let id = authorities[number]?.binding, bound[id] != nil else { throw .absent }
+    setHandler(nil, of: id)
+    guard let handler else { return }
+    let compiling = compilesHandlers && compiledHandlers < BoundHandler.compiledLimit
+    setHandler(BoundHandler(handler, region: region, compiling: compiling), of: id)
+  }
+  private mutating func setHandler(_ handler: BoundHandler?, of filter: FilterID) {
+    if bound[filter]?.handler?.code != nil { compiledHandlers -= 1 }
+    if handler?.code != nil { compiledHandlers += 1 }
+    bound[filter]?.handler = handler
+  }
+  /// An environment's capability is no more: no handler writes to the memory that it was for.
+  mutating func unbindHandlers(standingOn handle: CapabilityHandle, of id: EnvironmentID) {
+    for (filter, claim) in bound
+    where claim.handler?.region?.handle == handle && authorities[claim.authority]?.owner == id {
+      setHandler(nil, of: filter)
+    }
   }
 
   // --- packets
@@ -286,5 +304,12 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   // --- what tests look at
 
   var boundCount: Int { bound.count }
+  var areHandlersCounted: Bool { bound.values.count { $0.handler?.code != nil } == compiledHandlers }
+  /// The regions of handlers, with those whose handlers they are.
+  var handlerRegions: [(owner: EnvironmentID?, region: HandlerRegion)] {
+    bound.values.compactMap { claim in
+      claim.handler?.region.map { (authorities[claim.authority]?.owner, $0) }
+    }
+  }
   var ringKeys: [(EnvironmentID, Int)] { rings.compactMap { $0.map { ($0.owner, $0.number) } } }
 }

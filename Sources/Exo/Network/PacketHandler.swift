@@ -6,12 +6,10 @@ import ExoABI
 /// to be delivered besides.
 ///
 /// Instructions of 8 bytes over eight 64-bit registers, as in a `Rule`; jumps lead forward only, so each runs at most once,
-/// and what a copy costs is bounded by the reply's size. Reads past the packet and writes past the reply end the
-/// handler, and the packet is delivered as if there were none. Its verdict and its reply are all it can do: a
-/// reply is judged by the ring's templates like any packet.
-///
-///     byte  0          1            2  3   4..7
-///           operation  destination  a  b   immediate, signed
+/// and what copies cost is bounded by a budget. Whatever reads past the packet, or writes past the reply or the region, ends the
+/// handler, and the packet is delivered as if there were none. Its verdict, its reply and its region are all it can do: a
+/// reply is judged by the ring's templates like any packet, and the region is memory that its owner may write anyway
+/// (`HandlerRegion`). What was stored there before it failed stays. `DownloadedInstruction` has the form of its code.
 struct PacketHandler: Hashable, Sendable {
   static let instructionLimit = Int(EXO_HANDLER_LIMIT)
   static let registerCount = 8
@@ -41,6 +39,22 @@ struct PacketHandler: Hashable, Sendable {
     case send
     /// ends: the packet is delivered if register[a] is not 0, else it is done with
     case result
+    /// destination = 4 or 8 bytes of the region at register[a] + immediate, a multiple of that; the lowest first
+    case regionLoad32, regionLoad64
+    /// the region's bytes at register[a] + immediate, a multiple of their number, = register[b]
+    case regionStore32, regionStore64
+    /// the region's bytes from register[destination] on = register[b] bytes of the packet from register[a] + immediate on;
+    /// adds them to the sum
+    case regionCopy
+
+    /// Bytes of a number in the region; nil for what is none.
+    var regionWidth: Int? {
+      switch self {
+      case .regionLoad32, .regionStore32: 4
+      case .regionLoad64, .regionStore64: 8
+      default: nil
+      }
+    }
   }
 
   struct Instruction: Hashable, Sendable {
@@ -58,14 +72,17 @@ struct PacketHandler: Hashable, Sendable {
     enum Reason: UInt64, Sendable {
       case length = 1
       case operation, register, jump, noResult, sends
+      /// It uses a region, and there is none; or past its end, whatever the register holds.
+      case region, offset
     }
     let reason: Reason
     /// Of which instruction, from 0.
     var instruction = 0
   }
 
-  /// Checks a program once. What this accepts ends, and touches nothing but the packet and its reply.
-  init(_ bytes: [UInt8]) throws(Fault) {
+  /// Checks a program once. What this accepts ends, and touches nothing but the packet, its reply and a region.
+  /// - Parameter regionSize: bytes of the region that it will be run with; 0 for none.
+  init(_ bytes: [UInt8], regionSize: Int = 0) throws(Fault) {
     guard bytes.count % 8 == 0, bytes.count > 0, bytes.count <= Self.instructionLimit * 8 else {
       throw Fault(reason: .length)
     }
@@ -73,26 +90,28 @@ struct PacketHandler: Hashable, Sendable {
     var decoded: [Instruction] = []
     var sends = 0
     for index in 0..<count {
-      let at = index * 8
-      guard let operation = Operation(rawValue: bytes[at]) else {
+      let raw = DownloadedInstruction(index, of: bytes)
+      guard let operation = Operation(rawValue: raw.operation) else {
         throw Fault(reason: .operation, instruction: index)
       }
-      let immediate = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[at + 4 + $1]) << UInt32($1 * 8) }
       let instruction = Instruction(
-        operation: operation, destination: Int(bytes[at + 1]), a: Int(bytes[at + 2]), b: Int(bytes[at + 3]),
-        immediate: Int32(bitPattern: immediate))
+        operation: operation, destination: raw.destination, a: raw.a, b: raw.b, immediate: raw.immediate)
       guard max(instruction.destination, instruction.a, instruction.b) < Self.registerCount else {
         throw Fault(reason: .register, instruction: index)
       }
       switch operation {
       case .skipIfZero:
-        guard instruction.immediate > 0, index + 1 + Int(instruction.immediate) < count else {
-          throw Fault(reason: .jump, instruction: index)
-        }
+        guard raw.leadsForward(from: index, of: count) else { throw Fault(reason: .jump, instruction: index) }
       case .send:
         // One packet makes no more than that many.
         sends += 1
         guard sends <= Int(EXO_HANDLER_SENDS) else { throw Fault(reason: .sends, instruction: index) }
+      case .regionLoad32, .regionLoad64, .regionStore32, .regionStore64, .regionCopy:
+        guard regionSize > 0 else { throw Fault(reason: .region, instruction: index) }
+        // No register is below 0.
+        if let width = operation.regionWidth, Int(instruction.immediate) + width > regionSize {
+          throw Fault(reason: .offset, instruction: index)
+        }
       default: break
       }
       decoded.append(instruction)
@@ -112,8 +131,12 @@ struct PacketHandler: Hashable, Sendable {
   }
 
   /// Runs it on a packet.
-  /// - Parameter send: gets each reply.
-  func run(on packet: Span<UInt8>, send: (ArraySlice<UInt8>) -> Void) -> Outcome {
+  /// - Parameters:
+  ///   - region: as large as it was checked for.
+  ///   - send: gets each reply.
+  func run(
+    on packet: Span<UInt8>, region: HandlerRegion? = nil, send: (ArraySlice<UInt8>) -> Void
+  ) -> Outcome {
     var registers: InlineArray<8, UInt64> = .init(repeating: 0)
     var reply: [UInt8] = []
     var replies: [[UInt8]] = []
@@ -165,6 +188,26 @@ struct PacketHandler: Hashable, Sendable {
           sum &+= isHigh ? UInt64(byte) << 8 : UInt64(byte)
           isHigh.toggle()
         }
+        continue
+      case .regionLoad32, .regionLoad64:
+        guard let region, let width = instruction.operation.regionWidth,
+          let at = place(a, instruction.immediate, UInt64(width), region.size), at % width == 0
+        else { return failed }
+        value = region.load(at, width: width)
+      case .regionStore32, .regionStore64:
+        guard let region, let width = instruction.operation.regionWidth,
+          let at = place(a, instruction.immediate, UInt64(width), region.size), at % width == 0
+        else { return failed }
+        region.store(b, at, width: width)
+        continue
+      case .regionCopy:
+        guard let region, b <= UInt64(budget), let from = place(a, instruction.immediate, b, packet.count),
+          let to = place(registers[instruction.destination], 0, b, region.size)
+        else { return failed }
+        budget -= Int(b)
+        let bytes = (from..<from + Int(b)).map { packet[$0] }
+        for (index, byte) in bytes.enumerated() { sum &+= index % 2 == 0 ? UInt64(byte) << 8 : UInt64(byte) }
+        region.write(bytes, at: to)
         continue
       case .sum:
         while sum >> 16 != 0 { sum = sum & 0xffff + sum >> 16 }

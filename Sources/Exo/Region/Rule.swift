@@ -4,10 +4,7 @@
 ///
 /// Eight 64-bit registers, at most 64 instructions of 8 bytes, jumps forward only: it ends within 64 steps. It reads
 /// numbered inputs and 64-bit words of a window it is given, and returns a number; 0 is "no". A word outside the window
-/// makes it return 0. It writes nothing.
-///
-///     byte  0          1            2  3   4..7
-///           operation  destination  a  b   immediate, signed
+/// makes it return 0. It writes nothing. `DownloadedInstruction` has their form.
 struct Rule: Hashable, Sendable {
   static let instructionLimit = 64
   static let registerCount = 8
@@ -48,12 +45,12 @@ struct Rule: Hashable, Sendable {
     var decoded: [Instruction] = []
     let count = bytes.count / 8
     for index in 0..<count {
-      let at = index * 8
-      guard let operation = Operation(rawValue: bytes[at]) else { throw .operation(index: index, bytes[at]) }
-      let immediate = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[at + 4 + $1]) << UInt32($1 * 8) }
+      let raw = DownloadedInstruction(index, of: bytes)
+      guard let operation = Operation(rawValue: raw.operation) else {
+        throw .operation(index: index, raw.operation)
+      }
       let instruction = Instruction(
-        operation: operation, destination: Int(bytes[at + 1]), a: Int(bytes[at + 2]), b: Int(bytes[at + 3]),
-        immediate: Int32(bitPattern: immediate))
+        operation: operation, destination: raw.destination, a: raw.a, b: raw.b, immediate: raw.immediate)
       let registers =
         operation == .input
         ? [instruction.destination, instruction.b]
@@ -63,7 +60,7 @@ struct Rule: Hashable, Sendable {
       case .input: guard instruction.a < inputs else { throw .input(index: index, instruction.a) }
       case .skipIfZero:
         // Forward, and to an instruction that exists.
-        guard instruction.immediate > 0, index + 1 + Int(instruction.immediate) < count else {
+        guard raw.leadsForward(from: index, of: count) else {
           throw .jump(index: index, instruction.immediate)
         }
       default: break

@@ -278,8 +278,9 @@
 
 // A handler: up to EXO_HANDLER_LIMIT instructions of 8 bytes (operation, destination, a, b, signed immediate of 4 bytes,
 // little-endian) over registers 0 to 7, run when a packet comes that a claim matches. Jumps lead forward only, the last instruction is a
-// result. What reads past the packet, or writes past EXO_PACKET_SIZE bytes of reply, or copies more than twice that, fails: the packet
-// is delivered and nothing is sent.
+// result. What reads past the packet, writes past EXO_PACKET_SIZE bytes of reply or past the region, or copies more than twice that size,
+// fails: the packet is delivered and nothing is sent; what it stored in the region stays. The region is whole pages of frames that
+// handler_bind names by capability; the handler ends with that.
 #define EXO_HANDLER_LIMIT 256
 #define EXO_HANDLER_SENDS 2
 #define EXO_HANDLER_CONSTANT 0       // destination = immediate
@@ -304,6 +305,12 @@
 #define EXO_HANDLER_SKIP_IF_ZERO 19  // skip immediate instructions if register[a] is 0
 #define EXO_HANDLER_SEND 20          // sends the reply, at the end
 #define EXO_HANDLER_RESULT 21        // ends: delivers the packet if register[a] is not 0
+#define EXO_HANDLER_REGION_LOAD32 22   // destination = bytes of the region at register[a] + immediate, a multiple of their number,
+#define EXO_HANDLER_REGION_LOAD64 23   //   little-endian
+#define EXO_HANDLER_REGION_STORE32 24  // such bytes of the region = register[b]
+#define EXO_HANDLER_REGION_STORE64 25
+#define EXO_HANDLER_REGION_COPY 26     // as EXO_HANDLER_COPY, into the region
+#define EXO_HANDLER_REGION_PAGES 16    // most of a region
 // Why handler_bind refuses a program.
 #define EXO_HANDLER_BAD_LENGTH 1
 #define EXO_HANDLER_BAD_OPERATION 2
@@ -311,6 +318,8 @@
 #define EXO_HANDLER_BAD_JUMP 4
 #define EXO_HANDLER_NO_RESULT 5
 #define EXO_HANDLER_TOO_MANY_SENDS 6
+#define EXO_HANDLER_NO_REGION 7   // it uses a region, and is bound without one
+#define EXO_HANDLER_BAD_OFFSET 8  // past the region's end, whatever the register holds
 
 // A packet ring: one page with struct exo_packet_ring, then half a page for each slot: those of receive[], then of transmit[].
 #define EXO_PACKET_RINGS 8       // of one environment

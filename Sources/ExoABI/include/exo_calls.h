@@ -77,8 +77,8 @@
     "EFAULT EINVAL EBADF EPERM ESTALE EDQUOT ENOSPC")                                                                  \
   X(48, transmit_bind, "capability, number of a ring", "0", "EBADF EPERM ESTALE ENOENT ENOSPC")                \
   X(49, packet_send, "number of a ring", "packets taken; values: refused, dropped", "ENOENT") \
-  X(50, handler_bind, "capability to a claim, address of a program, its length in bytes or 0 to unbind",          \
-    "0; values: EXO_HANDLER_* of why it is none and which instruction, if refused with EINVAL", "EFAULT EINVAL EBADF EPERM ESTALE ENOENT")  \
+  X(50, handler_bind, "capability to a claim, address of a program, its length in bytes or 0 to unbind; capability to frames that it writes or 0, first page within it | pages << 32",          \
+    "0; values: EXO_HANDLER_* of why it is none and which instruction, if refused with EINVAL", "EFAULT EINVAL EBADF EPERM ESTALE ENOENT ERANGE")  \
   X(51, key_set, "address, pages, protection key from 0 to 15", "0", "EINVAL ENOENT EOPNOTSUPP")
 
 #ifndef __ASSEMBLER__

@@ -1,7 +1,8 @@
 import ExoABI
 
 /// A handler that the exokernel runs when a packet arrives, without scheduling this environment (exo_abi.h has its form). It reads
-/// the packet, makes a reply, sends it, and says whether the packet is to be delivered besides.
+/// the packet, makes a reply, sends it, reads and writes a region of this environment's memory, and says whether the packet is to be
+/// delivered besides.
 public struct HandlerProgram: Equatable, Sendable {
   public enum Register: UInt8, Sendable { case r0, r1, r2, r3, r4, r5, r6, r7 }
 
@@ -35,6 +36,52 @@ public struct HandlerProgram: Equatable, Sendable {
   }
   /// The checksum of what was copied since the last time.
   public mutating func sum(into register: Register) { emit(EXO_HANDLER_SUM, register) }
+
+  // --- the region that it is bound with
+
+  /// 4 or 8 bytes of the region, as this environment stores numbers. At a multiple of their number, or the handler fails.
+  public mutating func loadRegion(
+    _ width: Int, at base: Register, plus offset: Int32, into register: Register
+  ) {
+    emit(
+      width == 4 ? EXO_HANDLER_REGION_LOAD32 : EXO_HANDLER_REGION_LOAD64, register, base, immediate: offset)
+  }
+  /// Stores 4 or 8 bytes into the region, at once, after all that it stored and copied there before.
+  public mutating func storeRegion(_ width: Int, _ value: Register, at base: Register, plus offset: Int32) {
+    emit(
+      width == 4 ? EXO_HANDLER_REGION_STORE32 : EXO_HANDLER_REGION_STORE64, .r0, base, value,
+      immediate: offset)
+  }
+  /// Copies bytes of the packet into the region and adds them to the sum, in one pass.
+  public mutating func copyToRegion(
+    _ count: Register, from base: Register, plus offset: Int32 = 0, to place: Register
+  ) {
+    emit(EXO_HANDLER_REGION_COPY, place, base, count, immediate: offset)
+  }
+
+  // --- arithmetic
+
+  public mutating func add(_ a: Register, _ b: Register, into result: Register) {
+    emit(EXO_HANDLER_ADD, result, a, b)
+  }
+  public mutating func subtract(_ a: Register, _ b: Register, into result: Register) {
+    emit(EXO_HANDLER_SUBTRACT, result, a, b)
+  }
+  /// By more than 63 bits it is 0.
+  public mutating func shiftLeft(_ a: Register, by b: Register, into result: Register) {
+    emit(EXO_HANDLER_SHIFT_LEFT, result, a, b)
+  }
+  public mutating func shiftRight(_ a: Register, by b: Register, into result: Register) {
+    emit(EXO_HANDLER_SHIFT_RIGHT, result, a, b)
+  }
+  /// 1 if so, else 0.
+  public mutating func equal(_ a: Register, _ b: Register, into result: Register) {
+    emit(EXO_HANDLER_EQUAL, result, a, b)
+  }
+  /// 1 if so, else 0; without signs.
+  public mutating func less(_ a: Register, _ b: Register, into result: Register) {
+    emit(EXO_HANDLER_LESS, result, a, b)
+  }
   public mutating func and(_ a: Register, _ b: Register, into result: Register) {
     emit(EXO_HANDLER_AND, result, a, b)
   }

@@ -94,15 +94,29 @@
       _ = try Exocall.make(RingRequest(EXO_CALL_transmit_bind.rawValue, template.handle, number))
     }
 
+    /// Frames that a handler reads and writes: `pages` of a capability's, from `first` on, at most `EXO_HANDLER_REGION_PAGES`.
+    /// The handler ends with the capability.
+    public struct HandlerRegion {
+      public var capability: Capability
+      public var first: UInt64
+      public var pages: UInt64
+      public init(_ capability: Capability, first: UInt64 = 0, pages: UInt64 = 1) {
+        (self.capability, self.first, self.pages) = (capability, first, pages)
+      }
+    }
+
     /// Has the exokernel run a program on what a claim of this environment's matches; nil for none.
     /// - Throws: `invalid` for what is no program; see `handler_bind` in docs/exocalls.md.
-    public static func handle(_ claim: Capability, by program: HandlerProgram?) throws(ExocallError) {
+    public static func handle(
+      _ claim: Capability, by program: HandlerProgram?, region: HandlerRegion? = nil
+    ) throws(ExocallError) {
       let bytes = program?.bytes ?? []
       _ = try bytes.withUnsafeBufferPointer { (buffer) throws(ExocallError) in
         try Exocall.make(
           RingRequest(
             EXO_CALL_handler_bind.rawValue, claim.handle, UInt64(UInt(bitPattern: buffer.baseAddress)),
-            UInt64(buffer.count)))
+            UInt64(buffer.count), region?.capability.handle ?? 0,
+            region.map { $0.first | $0.pages << 32 } ?? 0))
       }
     }
 

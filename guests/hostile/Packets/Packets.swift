@@ -5,7 +5,9 @@ import LibOS
 
 /// Attacks on claims, on who may send what, and on packet rings. The victim is a child that has claimed something.
 extension Attack {
-  static var packets: [Attack] { [packetClaims, packetSources, packetRings, packetHandlers, packetHoard] }
+  static var packets: [Attack] {
+    [packetClaims, packetSources, packetRings, packetHandlers, packetRegions, packetHoard]
+  }
 
   /// Filters that are none, wider than what they are made under, under what is no filter, or that overlap.
   static var packetClaims: Attack {
@@ -201,7 +203,7 @@ extension Attack {
         for index in 0..<count {
           let random = numbers.next()
           let operation =
-            index == count - 1 && random % 8 != 0 ? 21 : UInt8(truncatingIfNeeded: random >> 8) % 23
+            index == count - 1 && random % 8 != 0 ? 21 : UInt8(truncatingIfNeeded: random >> 8) % 28
           let bytes = program + index * 8
           bytes[0] = operation
           for place in 1..<4 {
@@ -220,7 +222,7 @@ extension Attack {
         if answer.result < 0 {
           expectRefused(answer.result, EXO_EINVAL, for: "a random program")
           expect(
-            answer.values.0 >= 1 && answer.values.0 <= 6 && answer.values.1 < UInt64(count),
+            answer.values.0 >= 1 && answer.values.0 <= 7 && answer.values.1 < UInt64(count),
             "instruction \(answer.values.1) of \(count) for reason \(answer.values.0)")
           continue
         }
