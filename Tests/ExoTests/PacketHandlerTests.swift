@@ -83,6 +83,8 @@ import Testing
     let reads: [[UInt8]] = [
       Self.code(EXO_HANDLER_LOAD8, 0, 0, 0, 8), Self.code(EXO_HANDLER_LOAD16, 0, 0, 0, 7),
       Self.code(EXO_HANDLER_LOAD32, 0, 0, 0, 5), Self.code(EXO_HANDLER_LOAD8, 0, 0, 0, -1),
+      // So near before the packet that an end within it is no sign.
+      Self.code(EXO_HANDLER_LOAD32, 0, 0, 0, -3),
       Self.code(EXO_HANDLER_STORE32, 0, 0, 0, 2045), Self.code(EXO_HANDLER_STORE8, 0, 0, 0, -1),
       Self.code(EXO_HANDLER_LENGTH, 1) + Self.code(EXO_HANDLER_COPY, 0, 0, 1, 1),
       // Sixteen times eight bytes are no matter; a register of all ones is.
@@ -95,6 +97,9 @@ import Testing
       #expect(
         handler.run(on: packet.span) { _ in Issue.record("a reply") }
           == .init(delivers: true, hasFailed: true))
+      let code = try #require(HandlerCode(handler))
+      #expect(
+        code.run(on: packet.span) { _ in Issue.record("a reply") } == .init(delivers: true, hasFailed: true))
     }
     let big = [UInt8](repeating: 1, count: 2048)
     let copy = Self.code(EXO_HANDLER_COPY, 0, 0, 1)
