@@ -134,6 +134,23 @@ import Testing
     #expect(store.count <= FragmentStore.datagramLimit && store.bytes <= FragmentStore.totalLimit)
   }
 
+  /// By the definition, a word at a time: whatever the length, wherever it begins, and with every carry there can be.
+  @Test func checksums() {
+    var random = Randomness(state: 17)
+    for length in 0..<200 {
+      for fill in [nil, 0, 0xff] as [UInt8?] {
+        let bytes = (0..<length + 3).map { _ in fill ?? UInt8.random(in: 0...255, using: &random) }
+        for start in 0..<3 {
+          let part = bytes[start..<start + length]
+          var sum = 0
+          for (index, byte) in part.enumerated() { sum += Int(byte) << (index % 2 == 0 ? 8 : 0) }
+          while sum > 0xffff { sum = sum & 0xffff + sum >> 16 }
+          #expect(InternetChecksum.of(part) == ~UInt16(sum), "\(part)")
+        }
+      }
+    }
+  }
+
   @Test func addressesAsText() {
     for text in ["::", "::1", "fe80::1", "2001:db8::1:0:0:1", "1:2:3:4:5:6:7:8", "ff02::1:ff00:1"] {
       #expect(IPv6Address(text)?.description == text)

@@ -60,7 +60,7 @@ struct FragmentStore {
       return nil
     }
     guard self.bytes + bytes.count <= Self.totalLimit else { return nil }
-    datagrams[index].parts.append((offset, Array(bytes)))
+    datagrams[index].parts.append((offset, [UInt8](copying: bytes)))
     if isLast { datagrams[index].length = end }
     guard let length = datagrams[index].length, datagrams[index].stored == length else { return nil }
     // Nothing overlaps, nothing passes the end and nothing is missing.

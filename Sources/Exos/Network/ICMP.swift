@@ -58,7 +58,7 @@ extension NetworkStack {
     case 8:
       guard case .v4(let to) = destination, to == ipv4?.address else { return }
       counters.delivered &+= 1
-      try? sendEcho(isReply: true, from: destination, to: source, Array(message.rest(4)))
+      try? sendEcho(isReply: true, from: destination, to: source, [UInt8](copying: message.rest(4)))
     case 0: noteEcho(message, from: source)
     default: counters.notForUs &+= 1
     }
@@ -71,7 +71,8 @@ extension NetworkStack {
     }
     counters.delivered &+= 1
     echoes.append(
-      EchoReply(from: source, identifier: identifier, sequence: sequence, payload: Array(message.rest(8))))
+      EchoReply(
+        from: source, identifier: identifier, sequence: sequence, payload: [UInt8](copying: message.rest(8))))
   }
 
   func receiveICMPv6(_ message: ArraySlice<UInt8>, from source: IPAddress, to destination: IPAddress) {
@@ -88,7 +89,7 @@ extension NetworkStack {
       guard case .v6(let from) = source, !from.isAny, case .v6(let to) = destination else { return }
       counters.delivered &+= 1
       try? sendEcho(
-        isReply: true, from: to.isGroup ? nil : destination, to: source, Array(message.rest(4)))
+        isReply: true, from: to.isGroup ? nil : destination, to: source, [UInt8](copying: message.rest(4)))
     case 129: noteEcho(message, from: source)
     case 135: receiveSolicitation(message, from: source)
     case 136: receiveAdvertisement(message, from: source)

@@ -52,16 +52,16 @@ extension NetworkStack {
     repeat {
       let isLast = payload.count - offset <= Self.mtu - 20
       let part = payload[offset..<(isLast ? payload.count : offset + room)]
-      var packet: [UInt8] = [0x45, 0]
-      packet.reserveCapacity(20 + part.count)
-      packet.append(half: UInt16(20 + part.count))
-      packet.append(half: identification)
-      packet.append(half: UInt16(offset / 8) | (isLast ? 0 : 0x2000))
-      packet += [hops, proto, 0, 0]
-      packet.append(word: origin.bits)
-      packet.append(word: destination.bits)
-      packet.set(half: InternetChecksum.of(packet[...]), at: 10)
-      packet += part
+      var packet = [UInt8](room: 20, copying: part)
+      packet[0] = 0x45
+      packet.set(half: UInt16(20 + part.count), at: 2)
+      packet.set(half: identification, at: 4)
+      packet.set(half: UInt16(offset / 8) | (isLast ? 0 : 0x2000), at: 6)
+      packet[8] = hops
+      packet[9] = proto
+      packet.set(word: origin.bits, at: 12)
+      packet.set(word: destination.bits, at: 16)
+      packet.set(half: InternetChecksum.of(packet[..<20]), at: 10)
       if let next {
         emit(packet, toNeighbour: .v4(next))
       } else {

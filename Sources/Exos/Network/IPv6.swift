@@ -85,13 +85,13 @@ extension NetworkStack {
       next = hop
     }
     func emit(_ proto: UInt8, _ payload: [UInt8]) {
-      var packet: [UInt8] = [0x60, 0, 0, 0]
-      packet.reserveCapacity(40 + payload.count)
-      packet.append(half: UInt16(payload.count))
-      packet += [proto, hops]
-      packet.append(origin)
-      packet.append(destination)
-      packet += payload
+      var packet = [UInt8](room: 40, copying: payload[...])
+      packet[0] = 0x60
+      packet.set(half: UInt16(payload.count), at: 4)
+      packet[6] = proto
+      packet[7] = hops
+      packet.set(origin, at: 8)
+      packet.set(destination, at: 24)
       if let next {
         self.emit(packet, toNeighbour: .v6(next))
       } else {
@@ -107,10 +107,10 @@ extension NetworkStack {
     var offset = 0
     while offset < payload.count {
       let end = min(offset + room, payload.count)
-      var part: [UInt8] = [proto, 0]
-      part.append(half: UInt16(offset) | (end < payload.count ? 1 : 0))
-      part.append(word: UInt32(identification))
-      part += payload[offset..<end]
+      var part = [UInt8](room: 8, copying: payload[offset..<end])
+      part[0] = proto
+      part.set(half: UInt16(offset) | (end < payload.count ? 1 : 0), at: 2)
+      part.set(word: UInt32(identification), at: 4)
       emit(44, part)
       offset = end
     }

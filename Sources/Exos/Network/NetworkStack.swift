@@ -109,12 +109,10 @@ public final class NetworkStack {
 
   func emit(_ type: UInt16, to destination: MACAddress, _ packet: [UInt8]) {
     guard output.count < Self.outputLimit else { return }
-    var frame: [UInt8] = []
-    frame.reserveCapacity(14 + packet.count)
-    frame.append(destination)
-    frame.append(station)
-    frame.append(half: type)
-    frame += packet
+    var frame = [UInt8](room: 14, copying: packet[...])
+    frame.set(destination, at: 0)
+    frame.set(station, at: 6)
+    frame.set(half: type, at: 12)
     output.append(frame)
   }
 

@@ -25,6 +25,18 @@ extension ArraySlice<UInt8> {
 }
 
 extension [UInt8] {
+  /// Room for a header, zeroed, and behind it the bytes of a slice, which are copied as a whole: Embedded Swift's own ways from a
+  /// slice take them one by one.
+  init(room: Int = 0, copying bytes: ArraySlice<UInt8>) {
+    self = bytes.withUnsafeBytes { from in
+      [UInt8](unsafeUninitializedCapacity: room + from.count) { to, count in
+        let to = UnsafeMutableRawBufferPointer(to)
+        for index in 0..<room { to[index] = 0 }
+        UnsafeMutableRawBufferPointer(rebasing: to[room...]).copyMemory(from: from)
+        count = room + from.count
+      }
+    }
+  }
   mutating func append(half value: UInt16) {
     append(UInt8(value >> 8))
     append(UInt8(truncatingIfNeeded: value))
@@ -47,6 +59,20 @@ extension [UInt8] {
     self[offset] = UInt8(value >> 8)
     self[offset + 1] = UInt8(truncatingIfNeeded: value)
   }
+  mutating func set(word value: UInt32, at offset: Int) {
+    set(half: UInt16(value >> 16), at: offset)
+    set(half: UInt16(truncatingIfNeeded: value), at: offset + 2)
+  }
+  mutating func set(_ station: MACAddress, at offset: Int) {
+    set(half: UInt16(truncatingIfNeeded: station.bits >> 32), at: offset)
+    set(word: UInt32(truncatingIfNeeded: station.bits), at: offset + 2)
+  }
+  mutating func set(_ address: IPv6Address, at offset: Int) {
+    for (index, half) in [address.high, address.low].enumerated() {
+      set(word: UInt32(half >> 32), at: offset + index * 8)
+      set(word: UInt32(truncatingIfNeeded: half), at: offset + index * 8 + 4)
+    }
+  }
 }
 
 /// The checksum of IP, ICMP, UDP (RFC 1071): the ones' complement of the ones' complement sum of 16-bit words.
@@ -55,12 +81,27 @@ struct InternetChecksum {
 
   /// Adds bytes; those before must have been an even number.
   mutating func add(_ bytes: ArraySlice<UInt8>) {
-    var index = bytes.startIndex
-    while index + 1 < bytes.endIndex {
-      sum &+= UInt64(bytes[index]) << 8 | UInt64(bytes[index + 1])
-      index += 2
+    let raw = bytes.span.bytes
+    var offset = 0
+    // Four words at a time (RFC 1071, 2 (A) and (C)): what their sum carries over counts at the other end, and the order of bytes
+    // within each word can be mended at the end.
+    var wide: UInt64 = 0
+    while offset &+ 8 <= raw.byteCount {
+      let (partial, carries) = wide.addingReportingOverflow(
+        raw.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self))
+      wide = partial &+ (carries ? 1 : 0)
+      offset &+= 8
     }
-    if index < bytes.endIndex { sum &+= UInt64(bytes[index]) << 8 }
+    var folded = wide & 0xffff_ffff &+ wide >> 32
+    while folded >> 16 != 0 { folded = folded & 0xffff &+ folded >> 16 }
+    sum &+= UInt64(UInt16(truncatingIfNeeded: folded).bigEndian)
+    while offset &+ 1 < raw.byteCount {
+      sum &+=
+        UInt64(raw.unsafeLoad(fromByteOffset: offset, as: UInt8.self)) << 8
+        | UInt64(raw.unsafeLoad(fromByteOffset: offset &+ 1, as: UInt8.self))
+      offset &+= 2
+    }
+    if offset < raw.byteCount { sum &+= UInt64(raw.unsafeLoad(fromByteOffset: offset, as: UInt8.self)) << 8 }
   }
   mutating func add(_ value: UInt32) { sum &+= UInt64(value >> 16) + UInt64(value & 0xffff) }
   mutating func add(_ address: IPv6Address) {

@@ -73,13 +73,10 @@ extension NetworkStack {
   func sendUDP(_ payload: [UInt8], from port: UInt16, to endpoint: Endpoint) throws(NetworkError) {
     guard payload.count <= 65_507 else { throw .tooLarge }
     let source = try source(for: endpoint.address)
-    var segment: [UInt8] = []
-    segment.reserveCapacity(8 + payload.count)
-    segment.append(half: port)
-    segment.append(half: endpoint.port)
-    segment.append(half: UInt16(8 + payload.count))
-    segment += [0, 0]
-    segment += payload
+    var segment = [UInt8](room: 8, copying: payload[...])
+    segment.set(half: port, at: 0)
+    segment.set(half: endpoint.port, at: 2)
+    segment.set(half: UInt16(8 + payload.count), at: 4)
     let checksum = PseudoHeader.checksum(from: source, to: endpoint.address, proto: 17, segment[...])
     // 0 would say that there is none.
     segment.set(half: checksum == 0 ? 0xffff : checksum, at: 6)
@@ -114,7 +111,7 @@ extension NetworkStack {
     else { return }
     sockets[index].bytes += size
     sockets[index].queue.append(
-      Datagram(from: Endpoint(source, port: from), to: destination, payload: Array(whole.rest(8))))
+      Datagram(from: Endpoint(source, port: from), to: destination, payload: [UInt8](copying: whole.rest(8))))
     counters.delivered &+= 1
   }
 }
