@@ -58,6 +58,7 @@ import Testing
     #expect(EXO_STATUS_OFFSET % 64 == 0)
     #expect(MemoryLayout<exo_status>.size == 16)
     #expect(MemoryLayout<exo_status>.offset(of: \.service) == 0)
+    #expect(MemoryLayout<exo_status>.offset(of: \.others_wait) == 4)
     #expect(MemoryLayout<exo_status>.offset(of: \.frames_held) == 8)
   }
 

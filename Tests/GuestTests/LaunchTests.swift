@@ -95,6 +95,32 @@ extension GuestTests {
       }
     }
 
+    /// Whoever would rather watch memory than sleep is told whether that is at another's cost: first nobody waits, then one that computes
+    /// does, then nobody again.
+    @Test func othersThatWaitAreSeen() async throws {
+      try await withMachine { machine in
+        let output = Output()
+        let status = exo_kit_start + UInt64(EXO_STATUS_OFFSET)
+        let watcher = Handmade {
+          $0.write(status, 8)
+          for jump in [0x74, 0x75] as [UInt8] {
+            // movl 4(%rbx), %eax; test %eax, %eax; and again while it is 0, then while it is not.
+            $0.set(.rbx, status)
+            $0.raw(0x8b, 0x43, 4, 0x85, 0xc0, jump, 0xf9)
+          }
+          $0.exit()
+        }
+        let watching = try machine.launch(
+          watcher.image(), arguments: ["watcher"], console: output.console(), timeLimit: .seconds(20))
+        while output.bytes.isEmpty { try await Task.sleep(for: .milliseconds(1)) }
+        let busy = try machine.launch(
+          Handmade { $0.raw(0xeb, 0xfe) }.image(), arguments: ["busy"], timeLimit: .milliseconds(200))
+        #expect(await watching.outcome() == .exited(status: 0))
+        #expect(output.words.first.map { $0 >> 32 } == 0)
+        _ = await busy.outcome()
+      }
+    }
+
     @Test func statusIsTheGuests() async throws {
       try await withMachine { machine in
         for status in [0, 1, 127, 255] as [UInt8] {

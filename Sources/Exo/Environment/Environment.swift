@@ -234,6 +234,13 @@ public final class Environment: Sendable {
       UInt32(mode), PhysicalAddress(start.address.value + UInt64(EXO_STATUS_OFFSET)))
   }
 
+  /// Tells it whether others wait for the processor that it has. Only while it is sure to be there: under its processor's lock, until
+  /// that forgets it.
+  func setOthersWait(_ wait: Bool) {
+    machine.memory.store32(
+      wait ? 1 : 0, PhysicalAddress(start.address.value + UInt64(EXO_STATUS_OFFSET) + 4))
+  }
+
   /// Whether the completion with this number has been posted; wraps.
   func isPosted(_ number: UInt32) -> Bool {
     Int32(bitPattern: posted.load(ordering: .sequentiallyConsistent) &- number) >= 0

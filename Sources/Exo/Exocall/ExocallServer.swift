@@ -126,6 +126,7 @@ extension Environment {
     case .packetSend(let ring):
       let sent = try machine.network.send(ring, of: id)
       machine.tell(sent.told)
+      if sent.wentOut { machine.service.giveWay() }
       return Completion(
         tag: tag, result: Int64(sent.taken), values: (UInt64(sent.refused), UInt64(sent.dropped)))
     case .eventPost, .slicesBind, .revokeRequest, .environmentCreate, .environmentStart, .environmentStop,

@@ -24,6 +24,8 @@ final class ServiceThread: Sendable {
   private let doorbell: Descriptor
   private let control: Descriptor
   private let thread = Mutex<HostThread?>(nil)
+  /// Whether a call that was served may have woken somebody who wants this thread's processor.
+  private let givesWay = Atomic<Bool>(false)
   /// Something to be done once, later, and when: monotonic nanoseconds, `UInt64.max` for nothing.
   private let errand = Mutex<(@Sendable () -> Void)?>(nil)
   private let errandDue = Atomic<UInt64>(.max)
@@ -117,6 +119,10 @@ final class ServiceThread: Sendable {
     body?()
   }
 
+  /// Has this thread let others have its processor once it has answered. A packet that goes out wakes its receiver, which the host
+  /// puts where the packet was sent from, and lets wait there for one that polls.
+  func giveWay() { givesWay.store(true, ordering: .relaxed) }
+
   /// Has the answer to an environment's request given on this thread: whoever found it may hold that environment's ring.
   func answerLater(_ environment: Environment, _ completion: Completion) {
     answers.withLock { $0.append((environment, completion)) }
@@ -165,7 +171,10 @@ final class ServiceThread: Sendable {
         worked = polled.serve()
       }
       rounds &+= 1
-      if worked { lastWork = ckvm_monotonic() }
+      if worked {
+        lastWork = ckvm_monotonic()
+        if givesWay.exchange(false, ordering: .relaxed) { sched_yield() }
+      }
       // Also while there is work, or an environment that always has some would outlive its time limit.
       if !polls || rounds % 64 == 0 {
         let time = ckvm_monotonic()

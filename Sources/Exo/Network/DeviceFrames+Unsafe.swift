@@ -30,8 +30,8 @@ struct FrameReader {
   private var frames = [ckvm_frame](repeating: ckvm_frame(), count: Self.most)
   static let most = 64
 
-  /// Reads what is there into a batch. Frames too long for a ring are left out.
-  mutating func receive(_ number: CInt, header: CInt, into batch: inout PacketBatch) {
+  /// Reads what is there into a batch. Frames too long for a ring are left out. Returns whether there may be more.
+  mutating func receive(_ number: CInt, header: CInt, into batch: inout PacketBatch) -> Bool {
     batch.clear(room: Self.most * PacketRing.size)
     var count: CInt = 0
     unsafe batch.bytes.withUnsafeMutableBytes { bytes in
@@ -49,6 +49,7 @@ struct FrameReader {
       }
       batch.add(range)
     }
+    return count == CInt(Self.most)
   }
 
   /// Writes frames without waiting; returns how many were taken.
@@ -74,13 +75,14 @@ struct FrameStream {
   /// Most that waits to be sent.
   private static let room = 1 << 18
 
-  mutating func receive(_ number: CInt, into batch: inout PacketBatch) {
+  /// Reads what is there into a batch. Returns whether there may be more.
+  mutating func receive(_ number: CInt, into batch: inout PacketBatch) -> Bool {
     batch.clear(room: 0)
     var block = [UInt8](repeating: 0, count: 65_536)
     // Writes at most as many bytes as it is told.
     let count = unsafe ckvm_stream_read(number, &block, CInt(block.count))
     if count == 0 { hasEnded = true }
-    guard count > 0 else { return }
+    guard count > 0 else { return false }
     incoming += block[..<Int(count)]
     var at = 0
     while at + 4 <= incoming.count {
@@ -88,7 +90,7 @@ struct FrameStream {
       // Who sends such has lost its place, and so have we.
       guard length <= 1 << 17 else {
         hasEnded = true
-        return
+        return false
       }
       guard at + 4 + length <= incoming.count else { break }
       if length >= PacketRing.leastLength, length <= PacketRing.size {
@@ -97,6 +99,7 @@ struct FrameStream {
       at += 4 + length
     }
     incoming.removeFirst(at)
+    return Int(count) == block.count
   }
 
   /// Returns how many were taken; what the peer has no room for now goes out later.

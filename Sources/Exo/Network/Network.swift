@@ -31,6 +31,8 @@ final class Network: Sendable {
     var taken = 0
     var refused = 0
     var dropped = 0
+    /// Whether the device was given some.
+    var wentOut = false
     /// Who wanted to be told, and of which of its rings.
     var told: [(environment: EnvironmentID, ring: Int)] = []
 
@@ -49,7 +51,10 @@ final class Network: Sendable {
       return state.device
     }
     // No lock is held while a device is written to.
-    if let device, outgoing.count > 0 { sent.dropped += outgoing.count - device.send(outgoing) }
+    if let device, outgoing.count > 0 {
+      sent.dropped += outgoing.count - device.send(outgoing)
+      sent.wentOut = true
+    }
     return sent
   }
 

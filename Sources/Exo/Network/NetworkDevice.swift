@@ -77,15 +77,19 @@ final class NetworkDevice: PacketDevice {
     var reader = FrameReader()
     var lastWork: UInt64 = 0
     while !isStopping.load(ordering: .sequentiallyConsistent) {
+      let hasMore: Bool
       if let header {
-        reader.receive(descriptor.number, header: header, into: &batch)
+        hasMore = reader.receive(descriptor.number, header: header, into: &batch)
       } else {
-        stream.withLock { $0.receive(descriptor.number, into: &batch) }
+        hasMore = stream.withLock { $0.receive(descriptor.number, into: &batch) }
       }
       if batch.count > 0 {
         deliver(batch)
         if window > 0 { lastWork = ckvm_monotonic() }
-      } else if window > 0, ckvm_monotonic() &- lastWork < window {
+      }
+      if hasMore { continue }
+      // Whether something has come since is asked by `poll` itself.
+      if window > 0, ckvm_monotonic() &- lastWork < window {
         ckvm_pause()
       } else {
         sleep()

@@ -28,7 +28,7 @@ final class Processor: Sendable {
     /// Who was given the rest of a slice, how long that is, and whose share it comes out of.
     var donee: (environment: EnvironmentID, length: UInt64, payer: EnvironmentID?)?
     /// Of the environment in possession of the processor.
-    var running: ExecutionLatch?
+    var running: Environment?
     /// Out of whose share it runs, nobody's if in a slot that is owned, and since when.
     var payer: EnvironmentID?
     var began: UInt64 = 0
@@ -94,11 +94,12 @@ final class Processor: Sendable {
       queue.share.join(environment.id, wakes: arrival == .wakes)
       let isCutShort = arrival == .wakes && cutShort(&queue, for: environment.id)
       queue.runnable.append(environment)
+      if queue.runnable.count == 1 { queue.running?.setOthersWait(true) }
       // Whoever runs with nobody waiting runs untimed, and may never leave guest mode by itself.
       return queue.runnable.count == 1 || isCutShort ? queue.running : nil
     }
     parker.notify()
-    running?.kick()
+    running?.latch.kick()
   }
 
   /// Has the turn that is running end early, for one that has woken and is to come first. Not where slots are owned: a slot is
@@ -143,7 +144,8 @@ final class Processor: Sendable {
       ) -> (Environment, UInt64)? {
         guard let index = queue.runnable.firstIndex(where: { $0.id == id }) else { return nil }
         let environment = queue.runnable.remove(at: index)
-        queue.running = environment.latch
+        environment.setOthersWait(!queue.runnable.isEmpty)
+        queue.running = environment
         queue.payer = payer
         queue.began = ckvm_monotonic()
         turnEnds.store(0, ordering: .relaxed)
@@ -184,6 +186,8 @@ final class Processor: Sendable {
       $0.slices.remove(environment)
       $0.share.forget(environment)
       if $0.payer == environment { $0.payer = nil }
+      // Its start page is about to be somebody else's.
+      if $0.running?.id == environment { $0.running = nil }
     }
   }
   var hasOthers: Bool { queue.withLock { !$0.runnable.isEmpty } }

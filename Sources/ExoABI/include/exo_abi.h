@@ -376,7 +376,7 @@ struct exo_start {
 // The line an environment reads after each submission. Written by the exokernel.
 struct exo_status {
   uint32_t service;
-  uint32_t reserved;
+  uint32_t others_wait;  // others wait for the processor that this environment has
   uint64_t frames_held;
 };
 

@@ -47,8 +47,10 @@
     public private(set) var resolvers: [IPAddress] = []
     private var claimed: Capability?
 
-    /// How long it looks at the ring before it sleeps, in nanoseconds: about what a sleep and its wake-up cost.
-    public var patience: UInt64 = 20_000
+    /// How long it looks at the ring before it sleeps, at most, in nanoseconds: about what a sleep and its wake-up cost. Where
+    /// packets have come later than that it is less each time, until one comes sooner again.
+    public var patience: UInt64 = 50_000
+    private var window: UInt64 = .max
 
     /// - Throws: `noNetwork` where the machine offers none, or another environment has claimed this one's packets.
     public init() throws(NetworkError) {
@@ -166,11 +168,16 @@
     /// Sleeps until packets come or a time has passed, in nanoseconds of `Clock.now`.
     public func wait(until deadline: UInt64) {
       let end = min(deadline, stack.due)
-      let spin = Clock.now &+ patience
+      let began = Clock.now
+      window = min(window, patience)
+      defer {
+        // A packet that came while it slept may have come as much sooner as it takes to wake.
+        window = ring.hasPackets && Clock.now &- began < 2 &* patience ? patience : window / 2
+      }
       while !ring.hasPackets {
         let now = Clock.now
         if now >= end { return }
-        if now < spin {
+        if now &- began < window, Slices.mayWatch {
           exo_pause()
           continue
         }

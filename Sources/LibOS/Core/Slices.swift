@@ -33,6 +33,14 @@
           EXO_CALL_slices_bind.rawValue, capability.handle, 0, count, environment?.capability.handle ?? 0))
     }
 
+    /// Whether it is nobody's loss to watch memory for a moment instead of sleeping: no other environment waits for this processor,
+    /// and the host has another one for whoever is to change that memory.
+    @inline(__always)
+    public static var mayWatch: Bool {
+      let status = UInt64(Startup.page.pointee.status)
+      return exo_load32(status + 4) == 0 && exo_load32(status) != UInt32(EXO_SERVICE_EXIT)
+    }
+
     /// Gives up the rest of the slice, to an environment that runs next if it can.
     public static func yield(to environment: Environment? = nil) {
       exo_ring_doorbell_wide(
