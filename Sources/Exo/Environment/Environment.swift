@@ -42,6 +42,9 @@ public final class Environment: Sendable {
   let predicateMet = Atomic<Bool>(false)
   /// Whether the service looks at its ring; not while it sleeps.
   let isPolled = Atomic<Bool>(true)
+  /// Whether it is told who serves its ring: not once it has ended, for its start page is another's then. Changed under the lock
+  /// of `ServiceThread.mode`.
+  let isTold = Atomic<Bool>(true)
   /// Monotonic nanoseconds at which its timer goes off, `UInt64.max` for never.
   let timer = Atomic<UInt64>(.max)
   /// Monotonic nanoseconds at which a call of its own through a gate is given up, `UInt64.max` for never; and whether

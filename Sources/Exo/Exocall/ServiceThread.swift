@@ -89,7 +89,9 @@ final class ServiceThread: Sendable {
   func refresh(_ environment: Environment) {
     mode.withLock { environment.setService($0) }
   }
+  /// Serves it no more. Nothing is written to its start page once this has returned.
   func remove(_ environment: Environment) {
+    mode.withLock { _ in environment.isTold.store(false, ordering: .relaxed) }
     _ = served.withLock { $0.removed.insert(environment.id) }
     version.add(1, ordering: .releasing)
   }
@@ -236,7 +238,8 @@ final class ServiceThread: Sendable {
   private func announce(_ new: Int32, to environments: [Environment]) {
     mode.withLock { mode in
       mode = new
-      for environment in environments where !environment.isWaiting.load(ordering: .acquiring) {
+      for environment in environments
+      where environment.isTold.load(ordering: .relaxed) && !environment.isWaiting.load(ordering: .acquiring) {
         environment.setService(new)
       }
     }
