@@ -108,6 +108,7 @@ extension PhysicalMemory {
   func protect(_ run: EntryRun, _ rights: Rights, _ lowered: inout LoweredPages) {
     let mask = PageTableEntry.present | PageTableEntry.writable | PageTableEntry.noExecute
     let wanted = PageTableEntry.protection(rights)
+    if raise(run, mask, to: wanted) { return }
     change(run, mask, to: wanted) { seen in
       let lost =
         seen & ~wanted & (PageTableEntry.present | PageTableEntry.writable)
@@ -116,6 +117,18 @@ extension PhysicalMemory {
       if lost != PageTableEntry.writable { lowered.onlyWrites = false }
       note(seen, run, &lowered)
     }
+  }
+
+  /// The same where nothing is lost: what stood there need not be known, which makes it one instruction for each entry. False as
+  /// soon as something would be.
+  private func raise(_ run: EntryRun, _ mask: UInt64, to wanted: UInt64) -> Bool {
+    let words = unsafe words(run)
+    for index in 0..<run.count {
+      let seen = unsafe words[index].load(ordering: .relaxed)
+      guard seen & mask & ~wanted == 0, wanted & ~seen & PageTableEntry.noExecute == 0 else { return false }
+      if seen & mask != wanted { _ = unsafe words[index].bitwiseOr(wanted, ordering: .acquiringAndReleasing) }
+    }
+    return true
   }
 
   /// Gives some bits of every entry other values. `body` gets what stood in those that changed, were present and
