@@ -29,6 +29,8 @@ enum KernelRun {
   static func seconds(_ usual: Double) -> Double { number("EXO_MODEL_SECONDS").map { Double($0) } ?? usual }
   /// `EXO_FUZZ_CALLS`
   static func calls(_ usual: Int) -> Int { number("EXO_FUZZ_CALLS").map { Int($0) } ?? usual }
+  /// `EXO_FUZZ_PACKETS`, of each case.
+  static func packets(_ usual: Int) -> Int { number("EXO_FUZZ_PACKETS").map { Int($0) } ?? usual }
 
   private static func number(_ name: String) -> UInt64? {
     guard let value = unsafe getenv(name) else { return nil }
