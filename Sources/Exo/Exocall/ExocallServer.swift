@@ -22,9 +22,7 @@ extension Environment {
       } catch {
         requestEnd(.misused(.ring(error)))
       }
-      // A sleeper announces itself, then looks at what was posted; this posts, then looks for a sleeper.
-      atomicMemoryFence(ordering: .sequentiallyConsistent)
-      if served > 0 { processor.completionPosted(self) }
+      if served > 0 { announcePosted() }
       return (served > 0, ring.look)
     }
   }
@@ -51,11 +49,16 @@ extension Environment {
     statistics.update { $0.exocalls[Int(call)] += 1 }
   }
 
-  /// Posts an answer. Whoever falls asleep at this moment is woken by `serveRing`'s last look or `postLater`'s, for all that are
-  /// posted there together.
+  /// Posts an answer. Followed by `announcePosted`, once for all that are posted together, for whoever falls asleep at this moment.
   private func post(_ completion: Completion, _ ring: inout ExocallRing) {
     ring.post(completion)
     posted.store(ring.posted, ordering: .releasing)
+    processor.completionPosted(self)
+  }
+
+  /// A sleeper announces itself, then looks at what was posted; this comes after the posting, and looks for a sleeper.
+  private func announcePosted() {
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
     processor.completionPosted(self)
   }
 
@@ -65,8 +68,7 @@ extension Environment {
       // As in `serveRing`.
       guard !endRequested.load(ordering: .sequentiallyConsistent) else { return }
       post(completion, &ring)
-      atomicMemoryFence(ordering: .sequentiallyConsistent)
-      processor.completionPosted(self)
+      announcePosted()
     }
   }
 
@@ -174,8 +176,7 @@ extension Environment {
             Completion(tag: tag, result: written ? Int64(bytes.count) : -Int64(EXO_EFAULT)), &ring)
         }
       }
-      atomicMemoryFence(ordering: .sequentiallyConsistent)
-      processor.completionPosted(self)
+      announcePosted()
     }
   }
 }
