@@ -37,8 +37,7 @@
       if result < 0 { throw .exocall(ExocallError(number: Int32(truncatingIfNeeded: -result))) }
       do throws(ExocallError) {
         return Process(
-          environment: builder.environment, watch: try builder.environment.watch(),
-          parts: builder.builder, whenReleased: forkedEnded)
+          of: builder.builder, watch: try builder.environment.watch(), whenReleased: forkedEnded)
       } catch {
         builder.discard()
         throw .exocall(error)

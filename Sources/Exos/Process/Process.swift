@@ -14,10 +14,9 @@
 
   /// A process: an environment of its own with an image from the library, arguments, variables, streams and what it inherits.
   public struct Process: ~Copyable {
-    public let environment: Environment
+    public var environment: Environment { parts.environment }
     public let watch: EnvironmentWatch
-    private var frames: [Capability]
-    private var blocks: [ProcessMemory.Block]
+    private var parts: ProcessBuilder
     private var hasEnded = false
     private var whenReleased: (@convention(c) () -> Void)?
 
@@ -25,12 +24,10 @@
     ///   - parts: what it was made of.
     ///   - whenReleased: called once, when it is given up.
     package init(
-      environment: Environment, watch: EnvironmentWatch, parts: ProcessBuilder,
-      whenReleased: (@convention(c) () -> Void)? = nil
+      of parts: ProcessBuilder, watch: EnvironmentWatch, whenReleased: (@convention(c) () -> Void)? = nil
     ) {
-      self.environment = environment
+      self.parts = parts
       self.watch = watch
-      (frames, blocks) = (parts.frames, parts.blocks)
       self.whenReleased = whenReleased
     }
 
@@ -60,7 +57,7 @@
           for part in options.memory {
             try environment.map(part.frames, at: part.address, pages: part.pages, part.rights)
           }
-          return Process(environment: environment, watch: try environment.watch(), parts: builder)
+          return Process(of: builder, watch: try environment.watch())
         } catch {
           builder.discard()
           throw error
@@ -72,10 +69,8 @@
     public mutating func start(_ image: ImageLibrary.Image, _ record: ProcessRecord) throws(ProcessError) {
       guard let bytes = record.encoded() else { throw .badArguments }
       do throws(ExocallError) {
-        var builder = ProcessBuilder(environment: environment)
-        defer { blocks += builder.blocks }
         try bytes.withUnsafeBufferPointer { (bytes) throws(ExocallError) in
-          try builder.addCopy(
+          try parts.addCopy(
             at: ProcessRecord.address, pages: UInt64(bytes.count + 4095) >> 12, rights: .read,
             UnsafeRawPointer(bytes.baseAddress.unsafelyUnwrapped), bytes.count)
         }
@@ -105,13 +100,9 @@
     /// Gives up the capability to it, which ends it if it lives, and its memory.
     public mutating func release() {
       if !hasEnded { watch.cancel() }
-      try? environment.capability.drop()
-      for capability in frames { try? capability.drop() }
       // One that may still run for a moment must not find its memory another's.
-      for block in blocks {
-        if hasEnded { ProcessMemory.giveBack(block) } else { ProcessMemory.discard(block) }
-      }
-      (frames, blocks) = ([], [])
+      parts.discard(keepingBlocks: hasEnded)
+      parts = ProcessBuilder(environment: environment)
       whenReleased?()
       whenReleased = nil
     }
@@ -193,10 +184,13 @@
     }
 
     /// Nothing refuses here but what is gone already.
-    package func discard() {
+    /// - Parameter keepingBlocks: the memory is kept for the next process; this one has ended.
+    package func discard(keepingBlocks: Bool = false) {
       try? environment.capability.drop()
       for capability in frames { try? capability.drop() }
-      for block in blocks { ProcessMemory.discard(block) }
+      for block in blocks {
+        if keepingBlocks { ProcessMemory.giveBack(block) } else { ProcessMemory.discard(block) }
+      }
     }
   }
 #endif

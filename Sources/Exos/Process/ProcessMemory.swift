@@ -32,7 +32,6 @@
     private static var mostKept: UInt64 { 128 }
 
     nonisolated(unsafe) private static var kept: [Block] = []
-    nonisolated(unsafe) private static var keptPages: UInt64 = 0
     /// Addresses that were used before.
     nonisolated(unsafe) private static var free: [(address: UInt64, pages: UInt64)] = []
     nonisolated(unsafe) private static var unused: UInt64 = 0x5010_0000_0000
@@ -67,10 +66,7 @@
       guard keptPages + block.pages <= mostKept, (try? block.owner.revoke()) != nil else {
         return discard(block)
       }
-      Events.masked {
-        kept.append(block)
-        keptPages += block.pages
-      }
+      Events.masked { kept.append(block) }
     }
 
     /// Gives it up, from whoever has it mapped.
@@ -83,7 +79,7 @@
     @discardableResult
     package static func trim() -> Bool {
       let given = Events.masked { () -> [Block] in
-        defer { (kept, keptPages) = ([], 0) }
+        defer { kept = [] }
         return kept
       }
       for block in given { discard(block) }
@@ -92,13 +88,13 @@
 
     /// In a forked child, to which nothing of this belongs.
     package static func beginForked() {
-      (kept, keptPages, free, unused) = ([], 0, [], window.lowerBound)
+      (kept, free, unused) = ([], [], window.lowerBound)
     }
 
+    private static var keptPages: UInt64 { kept.reduce(0) { $0 + $1.pages } }
     private static func takeKept(_ pages: UInt64) -> Block? {
       Events.masked {
         guard let index = kept.firstIndex(where: { $0.pages == pages }) else { return nil }
-        keptPages -= pages
         return kept.remove(at: index)
       }
     }
