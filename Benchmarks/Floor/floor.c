@@ -39,7 +39,7 @@ static const struct row rows[] = {
     {"pipe_latency", row_event_polled, "a line stored on one processor and seen on the other: half a round trip"},
     {"pipe_inlined", row_event_polled, "a line stored on one processor and seen on the other: half a round trip"},
     {"pipe_64k", row_pipe_64k,
-     "rep movsb of 64 KiB to memory two vCPUs share, in pieces of 8 KiB, and out of it on the other; a line back"},
+     "rep movsb of 64 KiB to 8 KiB that two vCPUs share, in pieces of 2 KiB, and out of it on the other; a line back"},
     {"mach_port", row_pct_cross_core, "two vCPUs, two address spaces, one line each way; round trip"},
     {"spawn_wait", row_environment_create_pooled, "page tables and a used vCPU, to the first store at ring 3: the beginning alone"},
     {"machine_start", row_machine_start, "KVM_CREATE_VM, 64 MiB, vCPU, page tables, first store at ring 3"},

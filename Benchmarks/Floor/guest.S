@@ -179,19 +179,26 @@ entry echo
   movl $1, PAGE_EXIT
   9: jmp 9b
 
-// 64 KiB through memory that two processors share, in pieces of 8 KiB so that one writes while the other reads; a line says how
-// many pieces are there, and one back that all were taken.
+// 64 KiB through 8 KiB that two processors share, in pieces of 2 KiB so that one writes while the other reads; a line says how
+// many pieces are there, one back how many were taken, and another that all were.
 entry pipe_64k
   xor %r8d, %r8d
   xor %r9d, %r9d
   begin
-  mov $DATA, %edi
   mov $DATA + 0x10000, %esi
-2: mov $8192, %ecx
+2: mov %r8d, %eax
+  sub PAGE_COMPLETE + TAKEN_OFFSET, %eax
+  cmp $4, %eax
+  jae 2b
+  mov %r8d, %edi
+  and $3, %edi
+  shl $11, %edi
+  add $DATA, %edi
+  mov $2048, %ecx
   rep movsb
   inc %r8d
   mov %r8d, PAGE_SUBMIT + SEQUENCE_OFFSET
-  cmp $DATA + 0x10000, %edi
+  cmp $DATA + 0x20000, %esi
   jne 2b
   inc %r9d
 3: cmp %r9d, PAGE_COMPLETE + SEQUENCE_OFFSET
@@ -202,17 +209,21 @@ entry pipe_64k
 entry take_64k
   xor %r8d, %r8d
   xor %r9d, %r9d
-1: mov $DATA, %esi
-  mov $DATA + 0x20000, %edi
+1: mov $DATA + 0x20000, %edi
 2: mov PAGE_SUBMIT + SEQUENCE_OFFSET, %eax
   cmp $ASK_STOP, %eax
   je 3f
   cmp %r8d, %eax
   je 2b
-  inc %r8d
-  mov $8192, %ecx
+  mov %r8d, %esi
+  and $3, %esi
+  shl $11, %esi
+  add $DATA, %esi
+  mov $2048, %ecx
   rep movsb
-  cmp $DATA + 0x10000, %esi
+  inc %r8d
+  mov %r8d, PAGE_COMPLETE + TAKEN_OFFSET
+  cmp $DATA + 0x30000, %edi
   jne 2b
   inc %r9d
   mov %r9d, PAGE_COMPLETE + SEQUENCE_OFFSET

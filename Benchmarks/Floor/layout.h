@@ -57,6 +57,7 @@
 // What the guest asks of the host in a line of PAGE_SUBMIT: the word at 56 says what, the one at 60 is the sequence.
 #define ASK_OFFSET 56
 #define SEQUENCE_OFFSET 60
+#define TAKEN_OFFSET 188 // of PAGE_COMPLETE: pieces that the peer has taken out of the shared ring
 #define ASK_PROTECT 0x1000000   // | first page << 8 | count
 #define ASK_UNPROTECT 0x2000000
 #define ASK_STOP 0x7fffffff

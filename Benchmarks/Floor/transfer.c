@@ -13,6 +13,7 @@ static double two(struct bench_floor *floor, uint32_t iterations, const uint8_t 
   if (bench_processor_count() < 2) return -ENODEV;
   uint32_t *line = (uint32_t *)(floor->vm.memory + PAGE_SUBMIT + SEQUENCE_OFFSET);
   *(uint32_t *)(floor->vm.memory + PAGE_COMPLETE + SEQUENCE_OFFSET) = 0;
+  *(uint32_t *)(floor->vm.memory + PAGE_COMPLETE + TAKEN_OFFSET) = 0;
   __atomic_store_n(line, 0, __ATOMIC_SEQ_CST);
   worker_begin(&floor->worker[1], run_peer, (void *)peer_loop);
   double ns = floor_loop(floor, loop, iterations, NULL, 0);

@@ -77,4 +77,58 @@ import Testing
     #expect(count == total && read == total && wrong == 0)
     #expect(readerBed.lost == 0 && writerBed.lost == 0)
   }
+
+  /// The same in pieces, where an end says that it has done something only before it sleeps.
+  @Test(arguments: [64, 1024, 8192])
+  func everyPieceComesOnce(_ capacity: Int) async throws {
+    let pipe = PipeFixture(capacity: capacity)
+    let (readerBed, writerBed) = (Bed(), Bed())
+    let total = capacity < 1000 ? 200_000 : 4_000_000
+    async let sent = Task.detached { () throws -> Int in
+      let writer = Writer(pipe)
+      var done = 0
+      while done < total {
+        let bytes = (0..<min(4 * capacity + 77, total - done)).map { pattern(done + $0) }
+        var from = 0
+        while from < bytes.count {
+          let piece = Array(bytes[from..<min(bytes.count, from + capacity)])
+          var count = try writer.offerPiece(piece)
+          if count == 0 {
+            if writer.mustWakeAfterPieces() { readerBed.ring() }
+            writer.announceSleep()
+            count = try writer.offerPiece(piece)
+            if count == 0 { await writerBed.sleep() }
+            writer.endSleep()
+          }
+          from += count
+        }
+        if writer.mustWakeAfterPieces() { readerBed.ring() }
+        done += bytes.count
+      }
+      writer.close()
+      if writer.mustWake() { readerBed.ring() }
+      return done
+    }.value
+    async let got = Task.detached { () throws -> (Int, Int) in
+      let reader = Reader(pipe)
+      var (done, wrong) = (0, 0)
+      while true {
+        var bytes = try reader.takePieces(3 * capacity + 5)
+        if bytes == nil {
+          if reader.mustWakeAfterPieces() { writerBed.ring() }
+          reader.announceSleep()
+          bytes = try reader.takePieces(3 * capacity + 5)
+          if bytes == nil { await readerBed.sleep() }
+          reader.endSleep()
+        }
+        guard let bytes else { continue }
+        if bytes.isEmpty { return (done, wrong) }
+        for (index, byte) in bytes.enumerated() where byte != pattern(done + index) { wrong += 1 }
+        done += bytes.count
+      }
+    }.value
+    let (count, (read, wrong)) = try await (sent, got)
+    #expect(count == total && read == total && wrong == 0)
+    #expect(readerBed.lost == 0 && writerBed.lost == 0)
+  }
 }

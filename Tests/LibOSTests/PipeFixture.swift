@@ -34,6 +34,11 @@ final class Writer {
   func offer(_ bytes: [UInt8], whole: Bool = false) throws -> Int {
     try bytes.withUnsafeBytes { bytes in try producer.offer(bytes, whole: whole) }
   }
+  func offerPiece(_ bytes: [UInt8]) throws -> Int {
+    try bytes.withUnsafeBytes { bytes in try producer.offerPiece(bytes) }
+  }
+  func watch(_ turns: Int, for count: Int) { producer.watch(turns, for: count) }
+  func mustWakeAfterPieces() -> Bool { producer.mustWakeAfterPieces() }
   func offer(byte: UInt8) throws -> Bool { try producer.offer(byte: byte) }
   func mustWake() -> Bool { producer.mustWake() }
   func announceSleep() { producer.announceSleep() }
@@ -51,6 +56,12 @@ final class Reader {
     let count = try bytes.withUnsafeMutableBytes { bytes in try consumer.take(into: bytes) }
     return count.map { Array(bytes[..<$0]) }
   }
+  func takePieces(_ limit: Int) throws -> [UInt8]? {
+    var bytes = [UInt8](repeating: 0xee, count: limit)
+    let count = try bytes.withUnsafeMutableBytes { bytes in try consumer.takePieces(into: bytes) }
+    return count.map { Array(bytes[..<$0]) }
+  }
+  func mustWakeAfterPieces() -> Bool { consumer.mustWakeAfterPieces() }
   func takeByte() throws -> UInt8? { try consumer.takeByte() }
   func isAtEnd() throws -> Bool { try consumer.isAtEnd() }
   func mustWake() -> Bool { consumer.mustWake() }

@@ -246,13 +246,15 @@ import Testing
         do {
           if next(2) == 0 {
             let size = Int(next(80))
-            #expect(try writer.offer([UInt8](repeating: 1, count: size)) <= size)
+            let bytes = [UInt8](repeating: 1, count: size)
+            #expect(try next(2) == 0 ? writer.offer(bytes) <= size : writer.offerPiece(bytes) <= 32)
           } else {
             let size = 1 + Int(next(80))
-            if let bytes = try reader.take(size) { #expect(bytes.count <= size) }
+            let bytes = try next(2) == 0 ? reader.take(size) : reader.takePieces(size)
+            if let bytes { #expect(bytes.count <= size) }
             _ = try reader.takeByte()
           }
-          _ = (writer.mustWake(), reader.mustWake())
+          _ = (writer.mustWake(), reader.mustWakeAfterPieces())
         } catch { failed = true }
       }
     }

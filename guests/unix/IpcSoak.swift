@@ -17,7 +17,7 @@ func ipcSoak() {
 
 private enum Word { static let isOver = 40, done = 41 }
 private var isOver: Bool { Company[Word.isOver] != 0 }
-private let capacity = 16384
+private let capacity = 8192
 
 private func run(for time: UInt64) throws(ExocallError) {
   var memory = try PipeFrames(capacity: capacity)
@@ -80,8 +80,13 @@ private func write(_ writer: inout PipeWriter, largest: Int) -> Int32 {
 private func read(_ reader: inout PipeReader, largest: Int) -> Int32 {
   let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: largest, alignment: 16)
   var position: UInt64 = 0
+  var turn = 0
   while true {
-    guard let count = try? reader.read(into: bytes) else { return 3 }
+    turn += 1
+    // What is shorter is the last of it.
+    guard let count = try? turn % 3 == 0 ? reader.read(into: bytes) : reader.readAll(into: bytes) else {
+      return 3
+    }
     if count == 0 { return 0 }
     if !isRight(UnsafeMutableRawBufferPointer(rebasing: bytes[..<count]), from: position) { return 4 }
     position += UInt64(count)
@@ -103,12 +108,12 @@ private func writePage(_ argument: UInt64) -> Int32 {
 private func readFrames(_ argument: UInt64) -> Int32 {
   guard let peer = try? Company.peer(Company.Word.secondOfFirst) else { return 1 }
   var reader = PipeReader(PipeFrames.memory(at: Company.pipe, capacity: capacity), from: peer)
-  return read(&reader, largest: 9000)
+  return read(&reader, largest: 30_000)
 }
 private func writeFrames(_ argument: UInt64) -> Int32 {
   guard let peer = try? Company.peer(Company.Word.firstOfSecond) else { return 1 }
   var writer = PipeWriter(PipeFrames.memory(at: Company.pipe, capacity: capacity), to: peer)
-  return write(&writer, largest: 20_000)
+  return write(&writer, largest: 60_000)
 }
 
 private func answerPort(_ argument: UInt64) -> Int32 {

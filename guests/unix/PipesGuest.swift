@@ -10,6 +10,7 @@ func pipes() {
   }
   Promises.part("frames", frames)
   Promises.part("waiting", waiting)
+  Promises.part("pieces", pieces)
   Promises.part("ends", ends)
   Promises.part("deaths", deaths)
   Promises.part("liars", liars)
@@ -50,7 +51,9 @@ private func receive(_ total: Int, largest: Int, _ reader: inout PipeReader) -> 
     turn += 1
     let limit = 1 + turn * 104_729 % largest
     let piece = UnsafeMutableRawBufferPointer(rebasing: bytes[..<limit])
-    guard let count = try? reader.read(into: piece) else { return total }
+    guard let count = try? turn % 4 == 0 ? reader.readAll(into: piece) : reader.read(into: piece) else {
+      return total
+    }
     if count == 0 { return wrong + abs(total - done) }
     for index in 0..<count where bytes[index] != pattern(done + index) { wrong += 1 }
     done += count
@@ -89,24 +92,24 @@ private func stream(apart: Bool) throws(ExocallError) {
 
 /// A pipe in frames of the parent's, ends woken by a message to their environment.
 private func frames() throws(ExocallError) {
-  var memory = try PipeFrames(capacity: 16384)
+  var memory = try PipeFrames(capacity: 8192)
   _ = try memory.map(at: Company.pipe)
   var company = try Company.make(
     apart: true,
     { _ in
       do throws(ExocallError) {
         var reader = PipeReader(
-          PipeFrames.memory(at: Company.pipe, capacity: 16384),
+          PipeFrames.memory(at: Company.pipe, capacity: 8192),
           from: try Company.peer(Company.Word.secondOfFirst))
-        return receive(4_000_000, largest: 9000, &reader) == 0 ? 0 : 3
+        return receive(4_000_000, largest: 20_000, &reader) == 0 ? 0 : 3
       } catch { return 1 }
     },
     { _ in
       do throws(ExocallError) {
         var writer = PipeWriter(
-          PipeFrames.memory(at: Company.pipe, capacity: 16384),
+          PipeFrames.memory(at: Company.pipe, capacity: 8192),
           to: try Company.peer(Company.Word.firstOfSecond))
-        return send(4_000_000, largest: 20_000, &writer) ? 0 : 3
+        return send(4_000_000, largest: 60_000, &writer) ? 0 : 3
       } catch { return 2 }
     })
   try memory.map(in: company.first.environment, at: Company.pipe)
@@ -170,6 +173,60 @@ private func waiting() throws(ExocallError) {
     try company.first.watch.wait(),
     "a reader that does not wait, that waits so long, that sleeps until a byte comes")
   outcome(try company.second.watch.wait(), "a writer that sleeps until there is room")
+  company.finish()
+}
+
+/// What is longer than the pipe: written for what there is room in time, or while the other end reads.
+private func pieces() throws(ExocallError) {
+  var company = try Company.make(
+    apart: true,
+    { _ in
+      guard let connection = try? Company.accept() else { return 1 }
+      var reader = PipeReader(.on(connection, fromCaller: true), from: PipePeer(connection))
+      let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 30_000, alignment: 16)
+      while Company[Company.Word.free] != 1 { pause(1_000_000) }
+      guard (try? reader.readAll(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<1024]))) == 1024
+      else {
+        return 2
+      }
+      for index in 0..<1024 where bytes[index] != pattern(index) { return 3 }
+      Company[Company.Word.free] = 2
+      // The writer waits, then is waited for; the end is less than was asked for.
+      pause(20_000_000)
+      guard (try? reader.readAll(into: bytes)) == 20_000, (try? reader.readAll(into: bytes)) == 0 else {
+        return 4
+      }
+      for index in 0..<20_000 where bytes[index] != pattern(index) { return 5 }
+      return 0
+    },
+    { _ in
+      guard let connection = try? Company.connect() else { return 1 }
+      var writer = PipeWriter(.on(connection, fromCaller: true), to: PipePeer(connection))
+      let all = UnsafeMutableRawBufferPointer.allocate(byteCount: 30_000, alignment: 16)
+      for index in all.indices { all[index] = pattern(index) }
+      func part(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(all)[range])
+      }
+      // Half of the pipe is a piece. What is less than one is written too if there is no time for more.
+      guard (try? writer.write(part(0..<300))) == 300,
+        (try? writer.write(part(300..<20_000), until: 0)) == 724
+      else { return 2 }
+      guard
+        failure({ () throws(PipeError) in try writer.write(part(0..<20_000), until: 0) }) == .wouldBlock,
+        failure({ () throws(PipeError) in
+          try writer.write(part(0..<20_000), until: Clock.now + 3_000_000)
+        }) == .timedOut
+      else { return 3 }
+      Company[Company.Word.free] = 1
+      while Company[Company.Word.free] != 2 { pause(1_000_000) }
+      guard (try? writer.write(part(0..<20_000))) == 20_000 else { return 4 }
+      writer.close()
+      while connection.peer != .closed { pause(1_000_000) }
+      return 0
+    })
+  try company.start()
+  outcome(try company.first.watch.wait(), "a reader that reads all of what is longer than the pipe")
+  outcome(try company.second.watch.wait(), "a writer of it: in no time, in some time, and all of it")
   company.finish()
 }
 
@@ -244,37 +301,42 @@ private func deaths() throws(ExocallError) {
     outcome(try company.first.watch.wait(), "a reader that waits for one that is killed gets an error")
     company.finish()
   }
-  var company = try Company.make(
-    apart: true,
-    { _ in
-      guard (try? Company.accept()) != nil else { return 1 }
-      while true { Wakeup.sleep() }
-    },
-    { _ in
-      guard let connection = try? Company.connect() else { return 1 }
-      var writer = PipeWriter(.on(connection, fromCaller: true), to: PipePeer(connection))
-      let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 1024, alignment: 16)
-      guard (try? writer.write(UnsafeRawBufferPointer(bytes))) == 1024 else { return 2 }
-      Company[Company.Word.free] = 1
-      let error = failure { () throws(PipeError) in try writer.write(UnsafeRawBufferPointer(bytes)) }
-      return error == .peerEnded ? 0 : 3
-    })
-  try company.start()
-  while Company[Company.Word.free] != 1 { pause(1_000_000) }
-  pause(10_000_000)
-  try company.first.environment.end(status: 9)
-  outcome(try company.second.watch.wait(), "so does a writer that waits for room")
-  company.finish()
+  for argument in 0..<2 as Range<UInt64> {
+    var company = try Company.make(
+      apart: true, argument: argument,
+      { _ in
+        guard (try? Company.accept()) != nil else { return 1 }
+        while true { Wakeup.sleep() }
+      },
+      { isLong in
+        guard let connection = try? Company.connect() else { return 1 }
+        var writer = PipeWriter(.on(connection, fromCaller: true), to: PipePeer(connection))
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 1024, alignment: 16)
+        guard (try? writer.write(UnsafeRawBufferPointer(bytes))) == 1024 else { return 2 }
+        Company[Company.Word.free] = 1
+        // What fits the pipe, and what goes through it in pieces.
+        let more = UnsafeMutableRawBufferPointer.allocate(byteCount: isLong == 0 ? 1024 : 5000, alignment: 16)
+        let error = failure { () throws(PipeError) in try writer.write(UnsafeRawBufferPointer(more)) }
+        return error == .peerEnded ? 0 : 3
+      })
+    try company.start()
+    while Company[Company.Word.free] != 1 { pause(1_000_000) }
+    pause(10_000_000)
+    try company.first.environment.end(status: 9)
+    outcome(try company.second.watch.wait(), "so does a writer that waits for room")
+    company.finish()
+  }
 }
 
 /// The other end scribbles over everything the two share, while it is used.
 private func liars() throws(ExocallError) {
-  for argument in 0..<4 as Range<UInt64> {
+  for argument in 0..<8 as Range<UInt64> {
     var company = try Company.make(
       apart: true, argument: argument,
       { argument in
         guard let connection = try? Company.accept() else { return 1 }
-        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 128, alignment: 16)
+        let isLong = argument & 4 != 0
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: isLong ? 5000 : 128, alignment: 16)
         let deadline = Clock.now + 2_000_000_000
         Company[Company.Word.free] = 1
         var error: PipeError?
@@ -282,7 +344,10 @@ private func liars() throws(ExocallError) {
           var reader = PipeReader(.on(connection, fromCaller: true), from: PipePeer(connection))
           while error == nil {
             error = failure { () throws(PipeError) in
-              guard try reader.read(into: bytes, until: deadline) > 0 else { throw .closed }
+              let count =
+                try isLong
+                ? reader.readAll(into: bytes, until: deadline) : reader.read(into: bytes, until: deadline)
+              guard count > 0 else { throw .closed }
             }
           }
         } else {

@@ -7,7 +7,7 @@ extension Attack {
   /// Lengths, positions and states of a pipe that cannot be.
   static var pipeLies: Attack {
     Attack("pipe-lies", "Claims impossible lengths and positions in a pipe, to a reader and to a writer.") {
-      for lie in 0..<6 as Range<UInt64> {
+      for lie in 0..<8 as Range<UInt64> {
         var pair = mounted(argument: lie, server: credulousServer, client: lyingClient)
         expectEnd(&pair.server, 0, "the victim of lie \(lie)")
         pair.discard()
@@ -25,15 +25,19 @@ private func credulousServer(_ lie: UInt64) -> Int32 {
   let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 256, alignment: 16)
   let limit = Clock.now + 2_000_000_000
   var error: PipeError?
-  if lie < 4 {
+  let long = UnsafeMutableRawBufferPointer.allocate(byteCount: 5000, alignment: 16)
+  if lie < 4 || lie == 6 {
     var reader = PipeReader(.on(connection, fromCaller: true), from: PipePeer(connection))
     Pair.words[20] = 1
     var turns = 0
     while error == nil {
       turns += 1
       error = failure { () throws(PipeError) in
-        let count = try reader.read(into: bytes, until: lie == 3 ? Clock.now + 20_000_000 : limit)
-        if count > bytes.count { Pair.words[21] = 1 }
+        let count =
+          try lie == 6
+          ? reader.readAll(into: long, until: limit)
+          : reader.read(into: bytes, until: lie == 3 ? Clock.now + 20_000_000 : limit)
+        if count > (lie == 6 ? long.count : bytes.count) { Pair.words[21] = 1 }
         if count == 0 { throw .closed }
       }
     }
@@ -48,7 +52,7 @@ private func credulousServer(_ lie: UInt64) -> Int32 {
     Pair.words[20] = 1
     while error == nil {
       error = failure { () throws(PipeError) in
-        _ = try writer.write(UnsafeRawBufferPointer(bytes), until: limit)
+        _ = try writer.write(UnsafeRawBufferPointer(lie == 7 ? long : bytes), until: limit)
       }
     }
     if error != .corrupt { return 5 }
@@ -76,7 +80,8 @@ private func lyingClient(_ lie: UInt64) -> Int32 {
     Wakeup.pause(20_000_000)
     return 0
   case 3: tell(stamp, .max)  // about to be written, for ever
-  case 4: tell(read, 1 << 40)  // read before it was written
+  case 6: tell(stamp, 1 << 40)  // the same to one that reads in pieces
+  case 4, 7: tell(read, 1 << 40)  // read before it was written
   default: tell(read, 1025)
   }
   signalForEver(connection)

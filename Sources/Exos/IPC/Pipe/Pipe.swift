@@ -56,18 +56,29 @@
       return result
     }
 
-    /// Reads until `bytes` is full; less only at the end of the stream.
+    /// Reads until `bytes` is full; less only at the end of the stream. Room is given back while the rest is read.
     /// - Throws: as `read`. What was read before is lost.
     public mutating func readAll(
       into bytes: UnsafeMutableRawBufferPointer, until deadline: UInt64? = nil
     ) throws(PipeError) -> Int {
       var done = 0
+      defer { wakeAfterPieces() }
       while done < bytes.count {
-        let count = try read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[done...]), until: deadline)
-        if count == 0 { break }
+        let rest = UnsafeMutableRawBufferPointer(rebasing: bytes[done...])
+        if !peer.isLocal, deadline != 0 { consumer.watch(Self.glance) }
+        var count = try consumer.takePieces(into: rest)
+        if count == nil {
+          wakeAfterPieces()
+          count = try waitAndRead(into: rest, until: deadline)
+        }
+        guard let count, count > 0 else { break }
         done += count
       }
       return done
+    }
+
+    private mutating func wakeAfterPieces() {
+      if consumer.mustWakeAfterPieces() { peer.wake() }
     }
 
     /// Reads no more: the writer is told at its next write.
@@ -82,13 +93,16 @@
     public var producer: PipeProducer
     public var peer: PipePeer
     private var patience = PipePatience()
+    /// Looks at a line before anything dearer: less than a microsecond.
+    private static var glance: Int { 1000 }
 
     public init(_ memory: PipeMemory, to peer: PipePeer) {
       producer = PipeProducer(memory)
       self.peer = peer
     }
 
-    /// Writes all of it, waiting for room. What fits the pipe comes out in one piece, if nobody gives up.
+    /// Writes all of it, waiting for room. What fits the pipe comes out in one piece; more than that goes through it while the
+    /// reader reads.
     /// - Parameters:
     ///   - bytes: where to read to.
     ///   - deadline: nanoseconds of `Clock.now` at which to give up; nil for never, 0 not to wait.
@@ -99,34 +113,61 @@
     public mutating func write(
       _ bytes: UnsafeRawBufferPointer, until deadline: UInt64? = nil
     ) throws(PipeError) -> Int {
-      let isWhole = bytes.count <= Int(producer.memory.capacity)
-      var done = try producer.offer(bytes, whole: isWhole)
-      if done > 0, producer.mustWake() { peer.wake() }
+      if bytes.count > Int(producer.memory.capacity) { return try writePieces(bytes, until: deadline) }
+      var count = try producer.offer(bytes, whole: true)
+      if count < bytes.count { count = try waitAndWrite(bytes, inPieces: false, until: deadline) }
+      if count > 0, producer.mustWake() { peer.wake() }
+      return count
+    }
+
+    private mutating func writePieces(
+      _ bytes: UnsafeRawBufferPointer, until deadline: UInt64?
+    ) throws(PipeError) -> Int {
+      var done = 0
+      defer { wakeAfterPieces() }
       while done < bytes.count {
-        do throws(PipeError) { done += try waitAndWrite(bytes, from: done, isWhole, until: deadline) } catch {
-          if done > 0, error == .wouldBlock || error == .timedOut { return done }
-          throw error
+        let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+        if !peer.isLocal, deadline != 0 { producer.watch(Self.glance, for: rest.count) }
+        var count = try producer.offerPiece(rest)
+        if count == 0 {
+          wakeAfterPieces()
+          do throws(PipeError) { count = try waitAndWrite(rest, inPieces: true, until: deadline) } catch {
+            guard error == .wouldBlock || error == .timedOut else { throw error }
+            // However little there is room for.
+            done += try producer.offer(rest)
+            if done > 0 { return done }
+            throw error
+          }
         }
+        done += count
+        // As soon as there is something to read. One that goes to sleep just now is seen before this waits or returns.
         if producer.mustWake() { peer.wake() }
       }
       return done
     }
 
     private mutating func waitAndWrite(
-      _ bytes: UnsafeRawBufferPointer, from done: Int, _ isWhole: Bool, until deadline: UInt64?
+      _ bytes: UnsafeRawBufferPointer, inPieces: Bool, until deadline: UInt64?
     ) throws(PipeError) -> Int {
       var written = 0
-      let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
       try withUnsafeMutablePointer(to: &producer) { (producer) throws(PipeError) in
         try patience.wait(
           for: &peer, until: deadline,
           announce: { if $0 { producer.pointee.announceSleep() } else { producer.pointee.endSleep() } }
         ) { () throws(PipeError) in
-          written = try producer.pointee.offer(rest, whole: isWhole)
+          if inPieces {
+            written = try producer.pointee.offerPiece(bytes)
+          } else {
+            written = try producer.pointee.offer(bytes, whole: true)
+          }
           return written > 0
         }
       }
       return written
+    }
+
+    private mutating func wakeAfterPieces() {
+      if producer.mustWakeAfterPieces() { peer.wake() }
     }
 
     /// Nothing more will come. The reader reads what is there, then finds the end.

@@ -32,14 +32,14 @@ public struct PipeConsumer: ~Copyable {
         fromWindow(start, Int(available), stamp)
       {
         seen = stamp
-        advance(Int(available))
+        advance(Int(available), inOrder: true)
         return Int(available)
       }
       seen = stamp
     }
     let count = min(bytes.count, Int(seen &- position))
     memory.load(start, count: count, at: position)
-    advance(count)
+    advance(count, inOrder: true)
     return count
   }
 
@@ -56,13 +56,13 @@ public struct PipeConsumer: ~Copyable {
         let byte = memory.window.load(as: UInt8.self)
         atomicMemoryFence(ordering: .acquiring)
         if memory.word(PipeMemory.stampOffset).pointee.load(ordering: .relaxed) == stamp {
-          advance(1)
+          advance(1, inOrder: true)
           return byte
         }
       }
     }
     let byte = memory.place(position).load(as: UInt8.self)
-    advance(1)
+    advance(1, inOrder: true)
     return byte
   }
 
@@ -76,14 +76,21 @@ public struct PipeConsumer: ~Copyable {
     return memory.word(PipeMemory.stampOffset).pointee.load(ordering: .relaxed) == stamp
   }
 
+  /// Gives room back.
+  /// - Parameter inOrder: before all that this end loads afterwards.
   @inline(__always)
-  private mutating func advance(_ count: Int) {
+  mutating func advance(_ count: Int, inOrder: Bool) {
     position &+= UInt64(count)
-    memory.word(PipeMemory.readOffset).pointee.store(position, ordering: .sequentiallyConsistent)
+    let read = memory.word(PipeMemory.readOffset)
+    if inOrder {
+      read.pointee.store(position, ordering: .sequentiallyConsistent)
+    } else {
+      read.pointee.store(position, ordering: .releasing)
+    }
   }
 
   /// There is nothing: whether there will be.
-  private mutating func lookForEnd() throws(PipeError) -> Int? {
+  mutating func lookForEnd() throws(PipeError) -> Int? {
     if let failure { throw failure }
     if !memory.isIntact { throw fail(.vanished) }
     guard PipeSide.isClosed(side.peerState) else { return nil }

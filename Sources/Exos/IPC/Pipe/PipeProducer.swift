@@ -8,7 +8,9 @@ public struct PipeProducer: ~Copyable {
   public private(set) var written: UInt64 = 0
   /// Bytes read, as last seen and found right.
   private var read: UInt64 = 0
-  private var failure: PipeError?
+  private(set) var failure: PipeError?
+  /// Whether the window may hold bytes.
+  private var hasWindow = true
 
   @inline(__always)
   public init(_ memory: PipeMemory) {
@@ -18,7 +20,7 @@ public struct PipeProducer: ~Copyable {
   }
 
   @inline(__always)
-  private var room: UInt64 { memory.capacity &- (written &- read) }
+  var room: UInt64 { memory.capacity &- (written &- read) }
 
   /// Writes what there is room for.
   /// - Parameters:
@@ -35,7 +37,7 @@ public struct PipeProducer: ~Copyable {
     let count = min(bytes.count, Int(room))
     if count == 0 || whole && count < bytes.count { return 0 }
     memory.store(start, count: count, at: written)
-    publish(start, count)
+    publish(start, count, inOrder: true)
     return count
   }
 
@@ -52,26 +54,36 @@ public struct PipeProducer: ~Copyable {
     atomicMemoryFence(ordering: .releasing)
     memory.window.storeBytes(of: byte, as: UInt8.self)
     memory.word(PipeMemory.countOffset).pointee.store(1, ordering: .relaxed)
+    hasWindow = true
     written &+= 1
     stamp.pointee.store(written, ordering: .sequentiallyConsistent)
     return true
   }
 
+  /// Says that the next bytes are there.
+  /// - Parameter inOrder: before all that this end loads afterwards.
   @inline(__always)
-  private mutating func publish(_ start: UnsafeRawPointer, _ count: Int) {
+  mutating func publish(_ start: UnsafeRawPointer, _ count: Int, inOrder: Bool) {
     let stamp = memory.word(PipeMemory.stampOffset)
-    // The window is of one write: who finds the same stamp after reading it as before has read that.
-    stamp.pointee.store(PipeMemory.updating, ordering: .relaxed)
-    atomicMemoryFence(ordering: .releasing)
     let isSmall = count <= PipeMemory.windowSize
-    if isSmall { memory.window.copyMemory(from: start, byteCount: count) }
-    memory.word(PipeMemory.countOffset).pointee.store(isSmall ? UInt64(count) : 0, ordering: .relaxed)
+    if isSmall || hasWindow {
+      // The window is of one write: who finds the same stamp after reading it as before has read that.
+      stamp.pointee.store(PipeMemory.updating, ordering: .relaxed)
+      atomicMemoryFence(ordering: .releasing)
+      if isSmall { memory.window.copyMemory(from: start, byteCount: count) }
+      memory.word(PipeMemory.countOffset).pointee.store(isSmall ? UInt64(count) : 0, ordering: .relaxed)
+      hasWindow = isSmall
+    }
     written &+= UInt64(count)
-    stamp.pointee.store(written, ordering: .sequentiallyConsistent)
+    if inOrder {
+      stamp.pointee.store(written, ordering: .sequentiallyConsistent)
+    } else {
+      stamp.pointee.store(written, ordering: .releasing)
+    }
   }
 
   /// Looks how far the reader is.
-  private mutating func refresh(needing count: Int) throws(PipeError) {
+  mutating func refresh(needing count: Int) throws(PipeError) {
     if let failure { throw failure }
     if UInt64(count) > memory.capacity { throw .tooLong }
     let now = memory.word(PipeMemory.readOffset).pointee.load(ordering: .acquiring)
