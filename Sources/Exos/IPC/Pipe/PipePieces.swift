@@ -3,8 +3,8 @@ import Synchronization
 // Streams of many bytes, a piece at a time, so that one end copies in what the other copies out.
 //
 // What a line of memory costs that goes from one processor to the other depends on where it is found. A ring of 8 KiB whose
-// lines go to and fro stays in the caches nearest to both processors, whatever else streams through them, and takes half the
-// time that one of 64 KiB takes. And a store that is ordered before all later loads waits until every line copied before it has
+// lines go to and fro stays in the caches nearest to both processors, whatever else streams through them, and takes less
+// time than one of 64 KiB. And a store that is ordered before all later loads waits until every line copied before it has
 // come: so none is made for each piece, but one before an end waits or returns.
 
 extension PipeMemory {
