@@ -2,7 +2,7 @@ import Testing
 
 @testable import ExosIPCHost
 
-/// Long streams in pieces: 2048 bytes, or half of a small pipe.
+/// Long streams in pieces: 4096 bytes, or half of a small pipe.
 @Suite struct PipePiecesTests {
   private func stream(_ range: Range<Int>) -> [UInt8] { range.map(pattern) }
 
@@ -28,13 +28,13 @@ import Testing
     let pipe = PipeFixture(capacity: 8192)
     let (writer, reader) = (Writer(pipe), Reader(pipe))
     let bytes = stream(0..<70_000)
-    for _ in 0..<4 { #expect(try writer.offerPiece(bytes) == 2048) }
+    for _ in 0..<2 { #expect(try writer.offerPiece(bytes) == 4096) }
     #expect(try writer.offerPiece(bytes) == 0)
-    #expect(try reader.take(2047)?.count == 2047)
+    #expect(try reader.take(4095)?.count == 4095)
     #expect(try writer.offerPiece(bytes) == 0)
     // What is left at the end is a piece too, and what there is room for can be had otherwise.
     #expect(try writer.offerPiece([1, 2, 3]) == 3)
-    #expect(try writer.offer(bytes) == 2044)
+    #expect(try writer.offer(bytes) == 4092)
   }
 
   /// Small writes, which lie in the window too, among pieces, which do not.
@@ -65,10 +65,10 @@ import Testing
     let (writer, reader) = (Writer(pipe), Reader(pipe))
     #expect(try writer.offer(stream(0..<8192)) == 8192)
     #expect(try reader.takePieces(5000) == stream(0..<5000))
-    #expect(try writer.offerPiece(stream(8192..<70_000)) == 2048)
+    #expect(try writer.offerPiece(stream(8192..<70_000)) == 4096)
     // What was seen at once, then what came meanwhile.
     #expect(try reader.takePieces(70_000) == stream(5000..<8192))
-    #expect(try reader.takePieces(70_000) == stream(8192..<10_240))
+    #expect(try reader.takePieces(70_000) == stream(8192..<12_288))
   }
 
   @Test func whoSleepsIsWokenAfterPieces() throws {

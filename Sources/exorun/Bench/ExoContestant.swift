@@ -134,7 +134,7 @@ private let descriptions = [
     "LibOS pipe on a connection's page between two processors: back-pressure, end of stream, sleep; one way",
   "pipe_inlined": "the same compiled into both ends, which watch and do not sleep; one way",
   "pipe_64k":
-    "LibOS pipe of 8 KiB in shared frames between two processors: one write, copied in and out in pieces of 2 KiB",
+    "LibOS pipe of 8 KiB in shared frames between two processors: one write, copied in and out in pieces of 4 KiB",
   "mach_port":
     "LibOS port: a message to an environment on the other processor, and its answer; the exokernel keeps who may send",
   "spawn_wait": "LibOS process from an image in memory, with arguments, to the answer that it has ended",

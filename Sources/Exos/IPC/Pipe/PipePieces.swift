@@ -10,7 +10,7 @@ import Synchronization
 extension PipeMemory {
   /// Bytes copied before the other end is told: enough to make up for telling it, few enough that both have something to do.
   @inline(__always)
-  var piece: Int { min(2048, Int(capacity) / 2) }
+  var piece: Int { min(4096, Int(capacity) / 2) }
 }
 
 extension PipeProducer {
