@@ -48,10 +48,14 @@ extension Machine {
   /// Connects the switch between environments to a device: what none of them has claimed goes there, and what comes from there goes
   /// to whoever claimed it. A machine has one at most; a second takes the place of the first.
   public func attach(_ attachment: NetworkAttachment) throws(HostError) {
-    let device = try NetworkDevice(attachment, mayPoll: hasSpareProcessor)
+    let (hasSpare, processors) = (hasSpareProcessor, processors)
+    let device = try NetworkDevice(attachment) { hasWoken in
+      hasSpare || !hasWoken && processors.contains { $0.isAsleep }
+    }
     try device.start { [network, weak self] batch in
       let told = network.deliver(batch)
       self?.tell(told)
+      return !told.isEmpty
     }
     detach()
     self.device.withLock { $0 = device }

@@ -16,8 +16,8 @@ public enum NetworkAttachment: Hashable, Sendable {
 
 /// A device, and the thread that waits for it.
 ///
-/// The thread sleeps in `poll` while nothing comes. Where the host has a processor to spare it looks again for a moment before
-/// it does, for packets come in company. What is sent is written by whoever sends it.
+/// The thread sleeps in `poll` while nothing comes. Where a processor of the host has nothing else to do it looks again for a moment
+/// before it does (`DeviceWatch`), for packets come in company. What is sent is written by whoever sends it.
 final class NetworkDevice: PacketDevice {
   private let descriptor: Descriptor
   /// Bytes of the virtio header before each frame; nil for a stream.
@@ -26,13 +26,16 @@ final class NetworkDevice: PacketDevice {
   private let control: Descriptor
   private let isStopping = Atomic<Bool>(false)
   private let thread = Mutex<HostThread?>(nil)
-  /// How long it looks again before it sleeps, in nanoseconds.
-  private let window: UInt64
+  private let mayWatch: @Sendable (_ hasWoken: Bool) -> Bool
 
   /// How long it lets a device alone that is down or gone.
   private static let penance: Int64 = 100_000_000
 
-  init(_ attachment: NetworkAttachment, mayPoll: Bool) throws(HostError) {
+  /// - Parameter mayWatch: whether the host has a processor for the thread while it watches, if it has or has not just woken an
+  ///   environment.
+  init(
+    _ attachment: NetworkAttachment, mayWatch: @escaping @Sendable (_ hasWoken: Bool) -> Bool
+  ) throws(HostError) {
     switch attachment {
     case .tap(let name):
       descriptor = try DeviceOpening.tap(name)
@@ -48,11 +51,12 @@ final class NetworkDevice: PacketDevice {
       header = nil
     }
     control = Descriptor(try check("eventfd", ckvm_eventfd()))
-    window = mayPoll ? 50_000 : 0
+    self.mayWatch = mayWatch
   }
 
   /// Starts its thread, which has what comes delivered.
-  func start(_ deliver: @escaping @Sendable (borrowing PacketBatch) -> Void) throws(HostError) {
+  /// - Parameter deliver: returns whether anybody was woken.
+  func start(_ deliver: @escaping @Sendable (borrowing PacketBatch) -> Bool) throws(HostError) {
     let started = try HostThread(name: "exo-net") { [self] in run(deliver) }
     thread.withLock { $0 = started }
   }
@@ -72,10 +76,10 @@ final class NetworkDevice: PacketDevice {
     return taken
   }
 
-  private func run(_ deliver: (borrowing PacketBatch) -> Void) {
+  private func run(_ deliver: (borrowing PacketBatch) -> Bool) {
     var batch = PacketBatch()
     var reader = FrameReader()
-    var lastWork: UInt64 = 0
+    var watch = DeviceWatch()
     while !isStopping.load(ordering: .sequentiallyConsistent) {
       let hasMore: Bool
       if let header {
@@ -84,12 +88,12 @@ final class NetworkDevice: PacketDevice {
         hasMore = stream.withLock { $0.receive(descriptor.number, into: &batch) }
       }
       if batch.count > 0 {
-        deliver(batch)
-        if window > 0 { lastWork = ckvm_monotonic() }
+        let hasWoken = deliver(batch)
+        watch.packetsCame(at: ckvm_monotonic(), mayWatch: mayWatch(hasWoken))
       }
       if hasMore { continue }
       // Whether something has come since is asked by `poll` itself.
-      if window > 0, ckvm_monotonic() &- lastWork < window {
+      if watch.goesOn(at: ckvm_monotonic(), mayWatch: mayWatch(false)) {
         ckvm_pause()
       } else {
         sleep()

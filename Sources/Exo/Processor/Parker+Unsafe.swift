@@ -8,6 +8,8 @@ import Synchronization
   private let word: UnsafeMutablePointer<Atomic<UInt32>>
   /// How many are about to sleep or asleep: whoever notifies with none of them need not call the host.
   private let sleepers = Atomic<UInt32>(0)
+  /// The word when somebody last went to sleep.
+  private let slept = Atomic<UInt32>(0)
 
   init() {
     unsafe word = .allocate(capacity: 1)
@@ -22,9 +24,15 @@ import Synchronization
 
   /// Sleeps unless `notify` was called since the ticket was taken.
   func wait(_ ticket: UInt32) {
+    slept.store(ticket, ordering: .relaxed)
     sleepers.add(1, ordering: .sequentiallyConsistent)
     if self.ticket == ticket { _ = unsafe ckvm_futex_wait(word, ticket, -1) }
     sleepers.subtract(1, ordering: .sequentiallyConsistent)
+  }
+
+  /// Whether somebody sleeps and has not been notified; true by mistake only for a moment.
+  var isAsleep: Bool {
+    sleepers.load(ordering: .acquiring) > 0 && slept.load(ordering: .relaxed) == ticket
   }
 
   func notify() {

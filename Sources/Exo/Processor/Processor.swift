@@ -194,4 +194,6 @@ final class Processor: Sendable {
   var isStopping: Bool { queue.withLock { $0.isStopping } }
   var ticket: UInt32 { parker.ticket }
   func sleep(_ ticket: UInt32) { parker.wait(ticket) }
+  /// Whether its thread sleeps, and nobody has called it.
+  var isAsleep: Bool { parker.isAsleep }
 }
