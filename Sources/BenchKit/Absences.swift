@@ -19,6 +19,7 @@ private let absentLinux: [String: String] = {
   let silent = "Linux takes memory back without asking, so there is nothing to time"
   return [
     "revoke_1": silent, "revoke_1000": silent,
+    "filter_insert_longest": "a program of Linux's is by itself: none takes longer for those that are there",
     "udp_rtt_ash": express, "udp_rtt_ash_beside_9": express,
   ]
 }()
@@ -35,6 +36,7 @@ private let absentFloor: [String: String] = {
     "revoke_1000": "asking is a protocol, not a mechanism",
     "global_throughput": policy, "global_latency": policy, "global_unfairness": policy,
     "filter_insert": noMachine, "pathfinder_10": noMachine, "pathfinder_10000": noMachine,
+    "filter_insert_longest": noMachine,
   ]
   for count in [1, 10, 100, 1000, 10_000] { reasons["demux_\(count)"] = noMachine }
   return reasons

@@ -99,6 +99,7 @@ extension BenchRow {
     row("pathfinder_10", .packets, "the same in PATHFINDER's way, 10 filters"),
     row("pathfinder_10000", .packets, "the same in PATHFINDER's way, 10,000 filters"),
     row("filter_insert", .packets, "insert a filter"),
+    row("filter_insert_longest", .packets, "the longest insertion of 16,384, one after another"),
     row("udp_rtt", .packets, "60-byte datagram there and back"),
     row("udp_rtt_ash", .packets, "the same, answered by a handler in the kernel"),
     row("udp_rtt_beside_9", .packets, "there and back while nine others compute"),

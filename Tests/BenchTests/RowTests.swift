@@ -26,7 +26,7 @@ import Testing
     ("compute", "matmul150_int matmul150_double matmul1024_double"),
     (
       "packets",
-      "demux_1 demux_10 demux_100 demux_1000 demux_10000 pathfinder_10 pathfinder_10000 filter_insert udp_rtt udp_rtt_ash udp_rtt_beside_9 udp_rtt_ash_beside_9"
+      "demux_1 demux_10 demux_100 demux_1000 demux_10000 pathfinder_10 pathfinder_10000 filter_insert filter_insert_longest udp_rtt udp_rtt_ash udp_rtt_beside_9 udp_rtt_ash_beside_9"
     ),
     (
       "life",

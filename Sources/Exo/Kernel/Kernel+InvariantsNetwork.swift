@@ -16,10 +16,11 @@ extension Kernel {
           wrong.append("\(resource) stands on a capability that is no more")
         }
       }
-      let claims = state.authorities.values.count { $0.binding != nil }
+      let claims = state.authorities.count { $0.value.binding != nil }
       if claims != state.boundCount {
         wrong.append("\(claims) claims, \(state.boundCount) filters deliver")
       }
+      if !state.areDependentsKnown { wrong.append("what stands on a capability is not known of each") }
       if !state.areHandlersCounted { wrong.append("compiled handlers are miscounted") }
       for (owner, region) in state.handlerRegions {
         let name = "a handler's region at \(region.start)"

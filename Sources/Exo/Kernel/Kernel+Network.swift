@@ -68,9 +68,7 @@ extension Kernel {
       filters: [claim.filter], owner: id, standsOn: [claim.parent] + claim.consents, isCharged: true)
     try network.withState { (state) throws(Refusal) in
       guard state.slot(of: claim.ring, id) != nil else { throw .absent }
-      for other in state.overlapping(claim.filter) where state.authorities[other]?.owner != id {
-        guard consented.contains(other) else { throw .exists }
-      }
+      guard !state.isClaimed(claim.filter, besides: id, consented) else { throw .exists }
     }
     let (handle, number) = try make(authority, .filter, in: id)
     do {
@@ -169,9 +167,7 @@ extension Kernel {
     }
     let dependent = network.withState { state in
       state.unbindTemplates(removed.handle, of: removed.environment)
-      return state.authorities.filter {
-        $0.value.owner == removed.environment && $0.value.standsOn.contains(removed.handle)
-      }.keys.sorted()
+      return state.dependents(on: removed.handle, of: removed.environment)
     }
     if removed.isRoot, let gone = network.withState({ $0.remove(number) }), gone.isCharged {
       releaseBindings(1, of: removed.environment)

@@ -16,7 +16,8 @@ extension Filter {
     return true
   }
 
-  private static func conditions(of segment: Segment) -> [Int: ByteCondition] {
+  /// What is asked of the bytes counted from one place.
+  static func conditions(of segment: Segment) -> [Int: ByteCondition] {
     var bytes: [Int: ByteCondition] = [:]
     for (field, value) in segment.comparisons {
       for (offset, byte) in ByteCondition.each(field.offset, field.width, field.mask, value) {

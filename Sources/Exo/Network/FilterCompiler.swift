@@ -45,7 +45,10 @@ final class FilterCompiler {
   private static let inlineLimit = 2
 
   /// Nil where code cannot be made.
-  init?(size: Int = 1 << 20, limit: Int = 64 << 20) {
+  /// - Parameters:
+  ///   - size: of the first arena, in bytes. To write everything anew takes long, and pages that hold no code yet cost nothing.
+  ///   - limit: of the largest.
+  init?(size: Int = 16 << 20, limit: Int = 64 << 20) {
     guard let arena = CodeArena(size: size) else { return nil }
     self.arena = arena
     sizeLimit = limit
@@ -77,7 +80,9 @@ final class FilterCompiler {
       if let child = trie.branches[branch].edges[key] {
         changing(branch, tabled, trie) { enter(child, tabled, rawKey(trie, branch, key), trie) }
       } else {
-        tabled.table.remove(rawKey(trie, branch, key))
+        changing(branch, tabled, trie) {
+          if !tabled.table.remove(rawKey(trie, branch, key)) { hasFailed = true }
+        }
       }
     case .branches(let node): recompile(node, trie)
     }
@@ -231,7 +236,7 @@ final class FilterCompiler {
     case .advance(let advance):
       code.move(advance, from: state.base, else: fail)
       (state.base, state.known) = (.register, 0)
-      for child in edges.values { compile(child, state, trie, &code) }
+      for (_, child) in edges { compile(child, state, trie, &code) }
     case .test(let field):
       fetch(field, &state, &code, else: fail)
       if edges.count > Self.inlineLimit || tables[branch] != nil {
@@ -298,7 +303,7 @@ final class FilterCompiler {
   ) {
     guard state.base == .constant(0), case .branch(let branch) = run.end,
       case .advance(.headerLength(let offset, mask: 0x0f, shift: 2)) = trie.branches[branch].kind,
-      let node = trie.branches[branch].edges.values.first
+      let node = trie.branches[branch].edges.first?.value
     else { return }
     let length = ByteCondition(mask: 0x0f, value: 5)
     guard length.isCompatible(with: run.conditions[offset]) else { return }
@@ -360,6 +365,7 @@ final class FilterCompiler {
     let tabled = Tabled(table: FilterTable(multiplier: multiplier), state: beyond)
     tables[branch] = tabled
     for (key, child) in trie.branches[branch].edges { enter(child, tabled, rawKey(trie, branch, key), trie) }
+    if !tabled.table.moveRest() { hasFailed = true }
     return tabled
   }
 

@@ -121,10 +121,23 @@ extension X86Assembler {
     emit(0x48, 0x0f, 0x42, 0xc1)  // cmovb rax, rcx
   }
 
-  /// Looks r8d up in a table of this form (see `FilterTable`): r10 + r9 = its entry; to `miss` if it is not there. What is done with
+  /// Looks r8d up in a table of this form (see `FilterSlots`): r10 + r9 = its entry; to `miss` if it is not there. What is done with
   /// the entry is written by `hit`, for the entry it finds where the value belongs and for one behind that.
   mutating func lookUp(
     _ table: FilterTable.Form, multiplier: UInt32, miss: Label, hit: (inout X86Assembler) -> Void
+  ) {
+    // Most of those that are not here yet will be.
+    if let previous = table.previous {
+      let notThere = label()
+      lookUp(table.place, multiplier: multiplier, miss: notThere, hit: hit)
+      place(notThere)
+      lookUp(previous, multiplier: multiplier, miss: miss, hit: hit)
+    } else {
+      lookUp(table.place, multiplier: multiplier, miss: miss, hit: hit)
+    }
+  }
+  private mutating func lookUp(
+    _ table: FilterSlots.Place, multiplier: UInt32, miss: Label, hit: (inout X86Assembler) -> Void
   ) {
     let (next, found) = (label(), label())
     emit(0x45, 0x69, 0xc8)  // imul r9d, r8d, multiplier

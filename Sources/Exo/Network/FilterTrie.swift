@@ -24,7 +24,7 @@ struct FilterTrie: Sendable {
   struct Branch: Sendable {
     var kind: Kind
     var node: Int
-    var edges: [UInt32: Int] = [:]
+    var edges = SplitDictionary<Int>()
   }
   /// What an insertion or removal changed, besides what lies below.
   enum Change: Hashable, Sendable {
@@ -40,10 +40,12 @@ struct FilterTrie: Sendable {
   static let branchLimit = 64
   static let root = 0
 
-  private(set) var nodes: [Node] = [Node(parent: -1, key: 0)]
-  private(set) var branches: [Branch] = []
+  private(set) var nodes = PagedArray<Node>()
+  private(set) var branches = PagedArray<Branch>()
   private var freeNodes: [Int] = []
   private var freeBranches: [Int] = []
+
+  init() { nodes.append(Node(parent: -1, key: 0)) }
 
   // --- ranks: the winner among several filters has the highest
 

@@ -85,8 +85,8 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   private var isCompiling = false
   private let capture: PacketCapture
   private var rings: [PacketRing?] = []
-  /// What each filter in the classifier belongs to.
-  private var bound: [FilterID: (authority: UInt32, slot: Int, handler: BoundHandler?)] = [:]
+  /// What each filter in the classifier belongs to, by its number.
+  private var bound = SplitDictionary<(authority: UInt32, slot: Int, handler: BoundHandler?)>()
   private var matches = FilterMatches()
   /// Else handlers are interpreted.
   var compilesHandlers = true
@@ -94,7 +94,10 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   private var compiledHandlers = 0
   /// What handlers have to say, with the rings they speak for.
   private var replies: [(slot: Int, packet: [UInt8])] = []
-  var authorities: [UInt32: NetworkAuthority] = [:]
+  private(set) var authorities = SplitDictionary<NetworkAuthority>()
+  /// Which of them stand on a capability of their owner's.
+  private var dependents: [Stand: SplitDictionary<Void>] = [:]
+  private struct Stand: Hashable { let owner: EnvironmentID, handle: CapabilityHandle }
   private var lastAuthority: UInt32 = 0
   var device: (any PacketDevice)?
   /// Room for the packet that is being sent.
@@ -118,7 +121,7 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
     guard let slot = slot(of: number, id) else { return [] }
     rings[slot] = nil
     let claims = bound.filter { $0.value.slot == slot }
-    for filter in claims.keys { unbind(filter) }
+    for (number, _) in claims { unbind(FilterID(number: number)) }
     return claims.map(\.value.authority)
   }
   mutating func bind(_ template: NetworkAuthority, _ handle: CapabilityHandle, to slot: Int) throws(Refusal) {
@@ -139,23 +142,39 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   mutating func add(_ authority: NetworkAuthority) -> UInt32 {
     lastAuthority += 1
     authorities[lastAuthority] = authority
+    for handle in authority.standsOn {
+      dependents[Stand(owner: authority.owner, handle: handle), default: SplitDictionary()][lastAuthority] =
+        ()
+    }
     return lastAuthority
   }
   /// Forgets a claim or a template; what it had bound is unbound.
   mutating func remove(_ number: UInt32) -> NetworkAuthority? {
     guard let authority = authorities.removeValue(forKey: number) else { return nil }
     if let filter = authority.binding { unbind(filter) }
+    for handle in authority.standsOn {
+      let stand = Stand(owner: authority.owner, handle: handle)
+      dependents[stand]?[number] = nil
+      if dependents[stand]?.isEmpty ?? false { dependents[stand] = nil }
+    }
     return authority
+  }
+  /// The claims and templates of an environment that stand on a capability of its own, in the order they were made.
+  func dependents(on handle: CapabilityHandle, of id: EnvironmentID) -> [UInt32] {
+    dependents[Stand(owner: id, handle: handle)]?.map(\.key).sorted() ?? []
   }
   private mutating func unbind(_ filter: FilterID) {
     classifier.remove(filter)
     setHandler(nil, of: filter)
-    bound[filter] = nil
+    bound[filter.number] = nil
   }
 
-  /// The claims that packets are delivered by and that some packet of this filter matches too.
-  func overlapping(_ filter: Filter) -> [UInt32] {
-    classifier.overlapping(filter).compactMap { bound[$0]?.authority }
+  /// Whether some packet of a filter is delivered by a claim of another environment's, those apart that have consented.
+  func isClaimed(_ filter: Filter, besides id: EnvironmentID, _ consented: [UInt32]) -> Bool {
+    classifier.containsOverlapping(filter) { found in
+      guard let number = bound[found.number]?.authority else { return false }
+      return authorities[number]?.owner != id && !consented.contains(number)
+    }
   }
   /// Has what a claim matches delivered to a ring.
   mutating func bind(_ number: UInt32, to slot: Int) throws(Refusal) {
@@ -168,28 +187,28 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
     }
     let id: FilterID
     do { id = try classifier.insert(filter) } catch { throw .noSpace }
-    bound[id] = (number, slot, nil)
+    bound[id.number] = (number, slot, nil)
     authorities[number]?.binding = id
   }
 
   /// Has a handler run on what a claim matches, or none.
   mutating func bind(_ handler: PacketHandler?, _ region: HandlerRegion?, to number: UInt32) throws(Refusal) {
-    guard let id = authorities[number]?.binding, bound[id] != nil else { throw .absent }
+    guard let id = authorities[number]?.binding, bound[id.number] != nil else { throw .absent }
     setHandler(nil, of: id)
     guard let handler else { return }
     let compiling = compilesHandlers && compiledHandlers < BoundHandler.compiledLimit
     setHandler(BoundHandler(handler, region: region, compiling: compiling), of: id)
   }
   private mutating func setHandler(_ handler: BoundHandler?, of filter: FilterID) {
-    if bound[filter]?.handler?.code != nil { compiledHandlers -= 1 }
+    if bound[filter.number]?.handler?.code != nil { compiledHandlers -= 1 }
     if handler?.code != nil { compiledHandlers += 1 }
-    bound[filter]?.handler = handler
+    bound[filter.number]?.handler = handler
   }
   /// An environment's capability is no more: no handler writes to the memory that it was for.
   mutating func unbindHandlers(standingOn handle: CapabilityHandle, of id: EnvironmentID) {
-    for (filter, claim) in bound
+    for (number, claim) in bound
     where claim.handler?.region?.handle == handle && authorities[claim.authority]?.owner == id {
-      setHandler(nil, of: filter)
+      setHandler(nil, of: FilterID(number: number))
     }
   }
 
@@ -277,7 +296,7 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
     _ packet: ArraySlice<UInt8>, of filter: FilterID?, from source: Int?, isReply: Bool = false,
     in memory: PhysicalMemory, _ told: inout [(environment: EnvironmentID, ring: Int)]
   ) -> Route {
-    guard let filter, let (authority, slot, handler) = bound[filter], slot != source else {
+    guard let filter, let (authority, slot, handler) = bound[filter.number], slot != source else {
       return .unclaimed
     }
     if let handler, !isReply {
@@ -309,10 +328,17 @@ struct NetworkState: ~Copyable, @unchecked Sendable {
   // --- what tests look at
 
   var boundCount: Int { bound.count }
-  var areHandlersCounted: Bool { bound.values.count { $0.handler?.code != nil } == compiledHandlers }
+  var areHandlersCounted: Bool { bound.count { $0.value.handler?.code != nil } == compiledHandlers }
+  var areDependentsKnown: Bool {
+    dependents.reduce(0) { $0 + $1.value.count }
+      == authorities.reduce(0) { $0 + Set($1.value.standsOn).count }
+      && authorities.allSatisfy { number, authority in
+        authority.standsOn.allSatisfy { dependents(on: $0, of: authority.owner).contains(number) }
+      }
+  }
   /// The regions of handlers, with those whose handlers they are.
   var handlerRegions: [(owner: EnvironmentID?, region: HandlerRegion)] {
-    bound.values.compactMap { claim in
+    bound.compactMap { _, claim in
       claim.handler?.region.map { (authorities[claim.authority]?.owner, $0) }
     }
   }

@@ -12,7 +12,8 @@ public struct PacketClassifier: ~Copyable {
   /// Of the compiler's code, for one packet and for many; 0 if there is none.
   @usableFromInline private(set) var address: UInt64
   @usableFromInline private(set) var batchAddress: UInt64
-  private var filters: [FilterID: Filter] = [:]
+  /// By their numbers.
+  private var filters = SplitDictionary<Filter>()
   private var lastNumber: UInt32 = 0
 
   /// Most filters at a time.
@@ -29,7 +30,7 @@ public struct PacketClassifier: ~Copyable {
   /// Whether packets are classified by compiled code.
   public var isCompiled: Bool { compiler != nil }
   public var count: Int { filters.count }
-  public func filter(_ id: FilterID) -> Filter? { filters[id] }
+  public func filter(_ id: FilterID) -> Filter? { filters[id.number] }
 
   /// Adds a filter. Equal and overlapping ones are allowed: who may claim what is for the caller to judge (`overlapping`).
   public mutating func insert(_ filter: Filter) throws(FilterError) -> FilterID {
@@ -37,7 +38,7 @@ public struct PacketClassifier: ~Copyable {
     lastNumber += 1
     let id = FilterID(number: lastNumber)
     let change = try trie.insert(filter, id)
-    filters[id] = filter
+    filters[id.number] = filter
     follow(change, [])
     return id
   }
@@ -45,7 +46,8 @@ public struct PacketClassifier: ~Copyable {
   /// Removes a filter; false if there is none of that name.
   @discardableResult
   public mutating func remove(_ id: FilterID) -> Bool {
-    guard let filter = filters.removeValue(forKey: id), let (change, gone) = trie.remove(filter, id) else {
+    guard let filter = filters.removeValue(forKey: id.number), let (change, gone) = trie.remove(filter, id)
+    else {
       return false
     }
     follow(change, gone)
@@ -85,7 +87,16 @@ public struct PacketClassifier: ~Copyable {
 
   /// The filters that some packet could match besides this one, in the order they were inserted.
   public func overlapping(_ filter: Filter) -> [FilterID] {
-    filters.filter { filter.overlaps($0.value) }.keys.sorted()
+    var found: [FilterID] = []
+    _ = trie.containsOverlapping(filter) {
+      found.append($0)
+      return false
+    }
+    return found.sorted()
+  }
+  /// Whether some packet could match both this one and one of those that are chosen. Takes time for those that overlap, not for all.
+  func containsOverlapping(_ filter: Filter, where chosen: (FilterID) -> Bool) -> Bool {
+    trie.containsOverlapping(filter, where: chosen)
   }
 }
 

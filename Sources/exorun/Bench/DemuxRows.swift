@@ -27,6 +27,7 @@ final class DemuxRows {
     case "demux_1000": try demux(1000, iterations)
     case "demux_10000", "pathfinder_10000": try demux(10_000, iterations)
     case "filter_insert": try insert(into: 10_000, iterations)
+    case "filter_insert_longest": try longestInsertion(of: 16_384)
     default: nil
     }
   }
@@ -104,5 +105,27 @@ final class DemuxRows {
       for id in ids { set.classifier.remove(id) }
     }
     return bench_nanoseconds(Double(ticks)) / Double(iterations)
+  }
+
+  /// What grows with the filters must not do so all at once, for packets wait. Filters are filled in several times, and the least that
+  /// each insertion took counts: what is left is its own. Nanoseconds.
+  private func longestInsertion(of filters: Int) throws(SampleError) -> Double {
+    var more: [Filter] = []
+    for index in 0..<filters {
+      // A port of one host, or a host by itself: a look-up's value, or one with code of its own.
+      let host = index % 2 == 0 ? 0x0a00_0001 : 0x0a01_0000 + UInt32(index)
+      more.append(try Self.filter(port: UInt16(1024 + index), host: host))
+    }
+    var least = [UInt64](repeating: .max, count: filters)
+    for _ in 0..<5 {
+      var classifier = PacketClassifier()
+      for (index, filter) in more.enumerated() {
+        let begin = bench_ticks()
+        do throws(FilterError) { _ = try classifier.insert(filter) } catch { throw .failed("\(error)") }
+        least[index] = min(least[index], bench_ticks() &- begin)
+      }
+      guard classifier.isCompiled else { throw .unavailable("this host lets no memory become executable") }
+    }
+    return bench_nanoseconds(Double(least.max() ?? 0))
   }
 }

@@ -182,6 +182,8 @@ private let descriptions = [
     "the same, answered by a handler of 36 instructions, compiled, in the thread that receives",
   "udp_rtt_beside_9": "the same beside nine environments that compute on its processor",
   "udp_rtt_ash_beside_9": "a handler beside nine environments that compute on the processor of its own",
+  "filter_insert_longest":
+    "into none to 16,383 filters merged and compiled; of each insertion the best of five counts, for others interrupt",
   "filter_insert": "into 10,000 filters merged and compiled, which goes on with the next packet",
   "machine_start": "a machine of 64 MiB and the smallest environment, to its first instruction",
   "environment_create":
