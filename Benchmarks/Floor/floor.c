@@ -28,7 +28,7 @@ static const struct row rows[] = {
     {"exception_unaligned", row_exception_unaligned, "direct gate; unaligned load with EFLAGS.AC"},
     {"pct_cross_core", row_pct_cross_core, "two vCPUs, two address spaces, one line each way; round trip"},
     {"pct_same_core_sync", row_pct_same_core, "int3 to a ring-0 stub of 2 instructions that loads CR3; one way"},
-    {"pct_same_core_async", row_leave_and_enter, "leave guest mode by a store, enter another vCPU on the same thread"},
+    {"pct_same_core_async", row_pct_same_core, "int3 to a ring-0 stub of 2 instructions that loads CR3; one way"},
     {"yield_to", row_leave_and_enter, "leave guest mode by a store, enter another vCPU on the same thread"},
     {"lrpc", row_pct_return, "two switches by int3 to a ring-0 stub of 2 instructions that loads CR3"},
     {"tlrpc", row_pct_return, "two switches by int3 to a ring-0 stub of 2 instructions that loads CR3"},

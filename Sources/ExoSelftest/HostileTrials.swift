@@ -32,7 +32,7 @@ extension Trial {
       attack("exit-pending", processors: 1),
       attack("exit-twice", processors: 1),
       // Control transfer, where all are on one processor.
-      attack("stray-returns", processors: 1),
+      attack("stray-returns", processors: 1), attack("odd-leaves", processors: 1),
       // Packets. Where the service thread sends, and where the environment's own processor does.
       onNetwork("packet-claims"), onNetwork("packet-sources"), onNetwork("packet-rings"),
       onNetwork("packet-rings", processors: 1), onNetwork("packet-handlers"), onNetwork("packet-regions"),
@@ -64,7 +64,7 @@ extension Trial {
     "exception-stacks", "exception-handlers", "small-stack", "pinned-stack", "stub-fault", "guarantees",
     "events", "slices", "predicates", "doorbell-storm", "exception-storm", "event-storm", "call-storm",
     "yield-cycle", "keeps",
-    "gates", "stray-returns", "cycles", "call-races", "dead-gates",
+    "gates", "stray-returns", "odd-leaves", "cycles", "call-races", "dead-gates",
     "pipe-lies", "changing-messages", "forged-rights", "forged-names", "closed-ends", "silent-callee",
     "forged-handles",
     "stale-handles", "foreign-handles", "wrong-kinds", "more-rights",

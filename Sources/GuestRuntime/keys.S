@@ -32,16 +32,18 @@ exo_keys_write:
 .size exo_keys_write, . - exo_keys_write
 
 // Where peers come in, and one's own calls come back, once keys are used here: a transfer leaves PKRU at 0. What is taken from
-// RCX, RAX and R11 carries no part of a message; RDX does.
+// RCX, R11 and R13 carries no part of a message; RDX does, and RAX says who comes.
 .globl exo_transfer_entry_with_keys
 .type exo_transfer_entry_with_keys, @function
 exo_transfer_entry_with_keys:
   mov %rdx, %r11
+  mov %rax, %r13
   mov exo_keys_value(%rip), %eax
   xor %ecx, %ecx
   xor %edx, %edx
   wrpkru
   mov %r11, %rdx
+  mov %r13, %rax
   jmp exo_transfer_entry
 .size exo_transfer_entry_with_keys, . - exo_transfer_entry_with_keys
 

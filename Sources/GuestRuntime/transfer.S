@@ -5,11 +5,15 @@
 // returns to lies on the caller's stack; where that is, and which connection is to come back, is in two more words. R12 goes
 // with a call and comes back with its answer, or with its refusal: an answer to a call that was given up is not taken for that
 // to the next, nor a refused answer to somebody else's for a refused call of one's own. So it is unlike anybody else's.
+//
+// Whoever comes in does so behind the last `int $4`, wherever that was. So there is but one, and the entry follows it.
 #include "exo_abi.h"
 
 #define NOT_WAITING 0xff
 // struct exo_message: seven words and the gate.
 #define MESSAGE_SIZE 64
+#define SLOT_SHIFT 3  // of EXO_TRANSFER_SLOT_SIZE
+#define NUMBER_MASK (EXO_CONNECTIONS - 1)
 
 .section .data.exo_transfer, "aw", @progbits
 .balign 64
@@ -71,8 +75,15 @@ gate_stack:
   inc %r12
   mov %r12, sequence(%rip)
 .endm
-// Leaves what the caller keeps where `resume` finds it, and the slot of the connection in RAX.
+// Leaves what the caller keeps where `resume` finds it, and the slot of the connection in RAX. A processor may leave a null SS
+// behind a direct gate, and nobody could return here by that.
 .macro begin_call
+  mov %ss, %eax
+  cmp $EXO_USER_SS, %eax
+  je 9f
+  mov $EXO_USER_SS, %eax
+  mov %eax, %ss
+9:
   push %rbx
   push %rbp
   push %r12
@@ -83,7 +94,7 @@ gate_stack:
   mov %rsp, waiting_stack(%rip)
   mov %edi, awaited(%rip)
   mov %edi, %eax
-  shl $4, %eax
+  shl $SLOT_SHIFT, %eax
 .endm
 .macro forget_others
   xor %ecx, %ecx
@@ -105,8 +116,7 @@ exo_transfer_call:
   load_message %rsi
   forget_others
   number_call
-  int $4
-  ud2
+  jmp transfer
 .size exo_transfer_call, . - exo_transfer_call
 
 // The same to a peer that is trusted with this environment's registers: they are sent as they are.
@@ -116,60 +126,60 @@ exo_transfer_call_trusting:
   begin_call
   load_message %rsi
   number_call
-  int $4
-  ud2
+  jmp transfer
 .size exo_transfer_call_trusting, . - exo_transfer_call_trusting
+
+// RAX is the slot of a connection.
+transfer:
+  int $4
+  cmpl $0, exo_keys_used(%rip)
+  jne exo_transfer_entry_with_keys
 
 // Where peers come in, and where one's own calls come back.
 .globl exo_transfer_entry
 .type exo_transfer_entry, @function
 exo_transfer_entry:
-  mov %rsp, %rax
-  shr $EXO_TRANSFER_KIND_SHIFT, %rax
+  mov %eax, %ecx
+  shr $EXO_TRANSFER_NUMBER_SHIFT, %ecx
+  and $NUMBER_MASK, %ecx
+  and $EXO_TRANSFER_KIND_MASK, %eax
   cmp $EXO_TRANSFER_RETURNED, %eax
   je returned
   ja unanswered
 
-// Called. RSP still holds the gate and the number of the connection.
-  xor %eax, %eax
+// Called, by the connection whose number ECX holds.
   xchg %eax, exo_transfer_open(%rip)
   test %eax, %eax
   je turned_away
-  mov %rsp, %rax
   lea gate_stack(%rip), %rsp
-  push %rax  // which connection; 8 from here, and 64 for the message: 16-byte aligned at the call
+  push %rcx  // 8 from here, and 64 for the message: 16-byte aligned at the call
   sub $(MESSAGE_SIZE + 8), %rsp
   store_message %rsp
   mov %r12, MESSAGE_SIZE(%rsp)
-  shr $8, %rax
+  movabs $(EXO_KIT_START + EXO_PEER_GATES_OFFSET), %rax
+  mov (%rax,%rcx,4), %eax
   mov %eax, 56(%rsp)
   own_control
   mov %rsp, %rdi
   call exo_guest_called
   forget_vectors
   mov (MESSAGE_SIZE + 8)(%rsp), %rax
-  movzbl %al, %eax
-  shl $4, %eax
+  shl $SLOT_SHIFT, %eax
   load_message %rsp
   forget_others
   mov MESSAGE_SIZE(%rsp), %r12
   // From here on the stack is the next caller's.
   movl $1, exo_transfer_open(%rip)
-  int $4
-  ud2
+  jmp transfer
 
 turned_away:
-  mov %rsp, %rax
-  movzbl %al, %eax
-  shl $4, %eax
+  mov %ecx, %eax
+  shl $SLOT_SHIFT, %eax
   mov $-EXO_EBUSY, %rbx
-  int $4
-  ud2
+  jmp transfer
 
 returned:
-  mov %rsp, %rax
-  movzbl %al, %eax
-  cmp %eax, awaited(%rip)
+  cmp %ecx, awaited(%rip)
   jne stray
   cmp %r12, sequence(%rip)
   jne stray

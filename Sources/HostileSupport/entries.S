@@ -37,8 +37,11 @@ function hostile_enter_by_system_call
   pop %rbx
   ret
 
-// RAX is not a connection's number: the transfer leads back to the entry.
+// RAX is not a connection's number: the transfer leads back to the entry. A processor may have left a null SS behind the direct gate
+// of the attempt before, and nobody could return by that.
 function hostile_enter_by_transfer
+  mov $EXO_USER_SS, %ecx
+  mov %ecx, %ss
   push %rbx
   push %rbp
   push %r12
@@ -51,9 +54,8 @@ function hostile_enter_by_transfer
   pushq FLAGS(%rbx)
   popfq
   int $4
-  ud2
 function hostile_noting_entry
-  mov %rsp, RESULT(%rbx)
+  mov %rax, RESULT(%rbx)
   mov saved(%rip), %rsp
   pushfq
   popq AFTER(%rbx)

@@ -56,7 +56,6 @@ function hostile_keys_transfer
   mov $0x1234567, %rcx
   mov $0x7654321, %rdx
   int $4
-  ud2
 function hostile_keys_entry
   mov saved(%rip), %rsp
   xor %eax, %eax

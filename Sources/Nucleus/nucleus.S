@@ -123,12 +123,13 @@ at EXO_NUCLEUS_PROBE_STUB
   rdtsc
   outb %al, $EXO_NUCLEUS_PORT
 
-// Protected control transfer: RAX holds the number of a connection * 16. The slot leads to the peer's address space, and
-// to the frame of this connection in the peer's own transfer page, which lies at the same address; a slot of no
-// connection leads back to the caller. What is left in RAX is the receiver's own root table.
+// Protected control transfer: RAX holds the number of a connection * 8. The processor has pushed the frame of whoever leaves into its
+// own transfer page, which lies at the same address everywhere and has room for one. So what is returned through after the switch is
+// the frame by which the peer left last. The slot is the peer's root table; in its lowest bits, of which CR3 takes no notice, it
+// says who comes and why, and is left in RAX. A slot of no connection leads back to the caller.
 //
 // Once protection keys are on in this machine, PKRU is not the message's: one environment's would keep another from its own
-// stack. So it becomes 0 on the way, for which three registers must be, and go by the nucleus's own stack meanwhile.
+// stack. So it becomes 0 on the way, for which three registers must be, and lie below the frame meanwhile.
 at EXO_NUCLEUS_TRANSFER_KEYS_STUB
   op push %rcx
   op push %rdx
@@ -143,7 +144,6 @@ at EXO_NUCLEUS_TRANSFER_KEYS_STUB
 .set count_transfer_keys, count
 at EXO_NUCLEUS_TRANSFER_STUB
   op and $((EXO_CONNECTIONS - 1) * EXO_TRANSFER_SLOT_SIZE), %eax
-  op mov (EXO_NUCLEUS_TRANSFER + 8)(%rax), %rsp
   op mov EXO_NUCLEUS_TRANSFER(%rax), %rax
   op mov %rax, %cr3
   op iretq

@@ -14,7 +14,6 @@ import Testing
     case loadRSP(UInt64)
     case interruptReturn
     case maskEAX(UInt32)
-    case loadRSPFrom(UInt32)
     case loadRAXFrom(UInt32)
     case moveRAXToCR3
     case pushRCX, pushRDX, popRAX, popRCX, popRDX, clearECX, clearEDX, writeKeys
@@ -69,7 +68,6 @@ import Testing
       (0..<4).reduce(UInt32(0)) { $0 | UInt32(code[at + offset + $1]) << UInt32(8 * $1) }
     }
     if matches([0x25]) { return (.maskEAX(word(1)), 5) }
-    if matches([0x48, 0x8b, 0xa0]) { return (.loadRSPFrom(word(3)), 7) }
     if matches([0x48, 0x8b, 0x80]) { return (.loadRAXFrom(word(3)), 7) }
     if matches([0x0f, 0x22, 0xd8]) { return (.moveRAXToCR3, 3) }
     if matches([0x48, 0xcf]) { return (.interruptReturn, 2) }
@@ -228,9 +226,9 @@ import Testing
     let page = UInt32(truncatingIfNeeded: exo_nucleus_transfer)
     #expect(exo_nucleus_transfer == UInt64(bitPattern: Int64(Int32(bitPattern: page))))
     let mask = UInt32((EXO_CONNECTIONS - 1) * EXO_TRANSFER_SLOT_SIZE)
-    #expect(mask + 16 <= UInt32(EXO_TRANSFER_FRAMES))
+    #expect(mask + 8 <= UInt32(EXO_TRANSFER_FRAME_TOP - EXO_TRANSFER_FRAME_SIZE))
     let expected: [Instruction] = [
-      .maskEAX(mask), .loadRSPFrom(page + 8), .loadRAXFrom(page), .moveRAXToCR3, .interruptReturn,
+      .maskEAX(mask), .loadRAXFrom(page), .moveRAXToCR3, .interruptReturn,
     ]
     #expect(Self.instructions(at: EXO_NUCLEUS_TRANSFER_STUB) == expected)
     // Aegis: 30 (SOSP 1995, section 5.5).

@@ -63,6 +63,7 @@ import Testing
     for vector in Self.vectors { expectUnbound(vector) }
     #expect(stack(EXO_IST_NUCLEUS) == exo_kit_trap + UInt64(EXO_TRAP_NUCLEUS_TOP))
     #expect(stack(EXO_IST_DOUBLE_FAULT) == exo_kit_trap + UInt64(EXO_TRAP_DOUBLE_FAULT_TOP))
+    #expect(stack(EXO_IST_TRANSFER) == exo_nucleus_transfer + UInt64(EXO_TRANSFER_FRAME_TOP))
   }
 
   @Test func directGates() {
@@ -72,7 +73,7 @@ import Testing
       let found = gate(vector.number)
       #expect(found.target == handler.value && found.selector == EXO_USER_CS, "\(vector)")
       #expect(found.stack == vector.stackSlot && found.stack != 0)
-      #expect(found.stack != Int(EXO_IST_NUCLEUS) && found.stack != Int(EXO_IST_DOUBLE_FAULT))
+      #expect(![EXO_IST_NUCLEUS, EXO_IST_DOUBLE_FAULT, EXO_IST_TRANSFER].contains(Int32(found.stack)))
       #expect(found.type == 0xf && found.isPresent)
       #expect(found.privilege == ([.breakpoint, .overflow].contains(vector) ? 3 : 0))
     }
@@ -237,7 +238,10 @@ import Testing
         exo_nucleus_text, exo_nucleus_data, exo_nucleus_idt, exo_nucleus_transfer,
       ])
     for leaf in supervisor {
-      #expect(!leaf.isWritable, "\(hexadecimal(leaf.address)) is writable")
+      // A transfer pushes its frame to one; no environment can have anything else pushed there.
+      #expect(
+        leaf.isWritable == (leaf.address == exo_nucleus_transfer),
+        "\(hexadecimal(leaf.address)) is writable, or not")
       #expect(leaf.isExecutable == (leaf.address == exo_nucleus_text))
       #expect(leaf.entry.granted.isEmpty)
     }

@@ -95,11 +95,11 @@ import Testing
     #expect(!PageTableEntry(table: base, user: true).isHuge && !PageTableEntry.empty.isHuge)
   }
 
-  @Test func linksRestrictNothingOfTheUserHalf() {
+  @Test func linksRestrictWhoComesThrough() {
     let user = PageTableEntry(table: Self.address, user: true)
     #expect(user.bits == Self.address.value | 7)
     let nucleus = PageTableEntry(table: Self.address, user: false)
-    #expect(nucleus.bits == Self.address.value | 1)
+    #expect(nucleus.bits == Self.address.value | 3)
   }
 
   @Test func emptyIsNothing() {

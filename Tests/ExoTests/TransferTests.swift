@@ -33,7 +33,9 @@ import Testing
     UInt64(try bench.call(EXO_CALL_gate_connect, call.rawValue, by: client).result)
   }
   private func leads(_ id: EnvironmentID, _ number: UInt64) -> UInt64? {
-    bench.kernel.domains[id]?.shell.transfer.leads(Int(number), in: bench.kernel.memory).root
+    bench.kernel.domains[id].map {
+      $0.shell.transfer.badge(Int(number), in: bench.kernel.memory) & PageTableEntry.addressMask
+    }
   }
   private func root(_ id: EnvironmentID) -> UInt64? {
     bench.kernel.domains[id]?.shell.space.root.address.value
@@ -51,6 +53,17 @@ import Testing
     #expect(leads(server, 0) == root(client))
     #expect(try peer(client, number) == UInt32(EXO_PEER_RUNNABLE))
     let gate = UInt64(try #require(bench.kernel.connections.values.first?.gate))
+    // Each learns who comes from what the slots say, and through which gate from its start page.
+    let transfers = try [client, server].map { try #require(bench.kernel.domains[$0]?.shell.transfer) }
+    let low = transfers.map { $0.badge(0, in: bench.kernel.memory) & 0xfff }
+    #expect(low == [UInt64(EXO_TRANSFER_CALLED), UInt64(EXO_TRANSFER_RETURNED)])
+    let refused = UInt64(7 << EXO_TRANSFER_NUMBER_SHIFT | EXO_TRANSFER_REFUSED)
+    #expect(transfers[0].badge(7, in: bench.kernel.memory) & 0xfff == refused)
+    for (id, number) in [(client, number), (server, 0)] {
+      let start = try #require(bench.kernel.domains[id]?.shell.start.address.value)
+      let word = PhysicalAddress(start + UInt64(EXO_PEER_GATES_OFFSET) + number * 4)
+      #expect(UInt64(bench.kernel.memory.load32(word)) == gate)
+    }
     let news = UInt64(EXO_GATE_CONNECTED) | UInt64(EXO_GATE_LOCAL) | gate << 8
     #expect(bench.kernel.signals.map(\.1) == [Event(kind: .gate, data: 0, value: news)])
   }
@@ -69,6 +82,24 @@ import Testing
         .disconnected(number: UInt32(number)), .disconnected(number: 0),
       ])
     #expect(records.map(\.environment) == [server, client, client, server])
+  }
+
+  /// Where an environment has left it is entered again, until its entry is bound anew.
+  @Test func aFrameStaysUntilTheEntryIsBound() throws {
+    let memory = bench.kernel.memory
+    let transfer = try #require(bench.kernel.domains[client]?.shell.transfer)
+    let frame = PhysicalAddress(
+      transfer.frame.address.value + UInt64(EXO_TRANSFER_FRAME_TOP - EXO_TRANSFER_FRAME_SIZE))
+    #expect(transfer.words(in: memory) == [0x40_0000, UInt64(EXO_USER_CS), 0x202, 0, UInt64(EXO_USER_SS)])
+    memory.store(0x40_0010, frame)
+    _ = try connect()
+    #expect(transfer.words(in: memory)[0] == 0x40_0010)
+    expectSound("left")
+    try bench.call(EXO_CALL_transfer_bind, 0x40_0000, by: client)
+    #expect(transfer.words(in: memory)[0] == 0x40_0000)
+    // One that could not be of ring 3.
+    memory.store(exo_nucleus_text, frame)
+    #expect(!bench.kernel.checkInvariants().isEmpty)
   }
 
   enum Way: CaseIterable { case disconnect, dropGate, revoke, dropCall, serverEnds, clientEnds }

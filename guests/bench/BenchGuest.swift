@@ -44,7 +44,7 @@ import LibOS
     case "appel1": AppelLi.one(command)
     case "appel2": AppelLi.two(command)
     case "pct_same_core_sync": Transfers.oneWay(command)
-    case "pct_same_core_async": Yields.sending(command)
+    case "pct_same_core_async": Transfers.handing(command)
     case "yield_to": Yields.only(command)
     case "slice_error": Shares.slices(command)
     case "stride_error": Strides.error()

@@ -29,7 +29,7 @@ enum Counts {
     report("exception_bp_libos", swiftHandler(ticks))
     report("transfer_round", Transfers.count(ticks))
     report("transfer_round_trusting", Transfers.countTrusting(ticks))
-    report("transfer_async_round", Yields.count(ticks))
+    report("transfer_async_round", Transfers.countHanding(ticks))
     report("exocall_ring", exocall(ticks))
     // Last: from then on transfers make PKRU 0.
     report("keys_protect100", protectByKey(ticks))

@@ -19,6 +19,23 @@ enum Transfers {
     }
   }
 
+  /// The callee might keep the processor for the rest of the slice, and does not.
+  static func handing(_ command: Command) -> Timing? {
+    var timing = Duo.run(command, server: serveIncrements) { _ in
+      guard let connection = ready() else { return 1 }
+      var message = Message()
+      var answered: UInt64 = 0
+      // Once in a slice its end comes within a call, which is given up.
+      let timing = timed(Duo.load(Duo.Word.count)) {
+        if (try? connection.hand(&message)) == true { answered &+= 1 }
+      }
+      guard message.words.0 == answered, answered &* 50 >= timing.operations &* 49 else { return 2 }
+      return Duo.report(timing)
+    }
+    timing?.operations *= 2
+    return timing
+  }
+
   static func callTrusting(_ command: Command) -> Timing? {
     Duo.run(command, server: serveIncrements) { _ in
       guard let connection = ready() else { return 1 }
@@ -36,6 +53,14 @@ extension Transfers {
       guard let connection = ready() else { return 1 }
       var message = Message()
       return readings { try? connection.call(&message) }
+    }
+  }
+
+  static func countHanding(_ ticks: UnsafeMutablePointer<UInt32>) -> Bool {
+    counted(ticks, by: serveIncrements) { _ in
+      guard let connection = ready() else { return 1 }
+      var message = Message()
+      return readings { _ = try? connection.hand(&message) }
     }
   }
 

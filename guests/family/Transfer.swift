@@ -7,6 +7,7 @@ func transfer() {
   Promises.part("typed", typed)
   Promises.part("refusals", refusals)
   Promises.part("timeout", timeout)
+  Promises.part("handed", handed)
   Promises.part("orphan", orphan)
   Promises.part("ended", ended)
   Promises.part("signals", signals)
@@ -156,6 +157,32 @@ private func timeout() throws(ExocallError) {
   }
   try pair.start()
   check(try pair.client.watch.wait(), "a call was given up, its callee finished and answers others")
+  Promises.check(try pair.server.environment.inspect().state != .ended, "the server lives")
+  try pair.finish()
+}
+
+/// A callee that is handed the rest of a slice: it answers within that, or goes on alone.
+private func handed() throws(ExocallError) {
+  var pair = try Pair.make(server: serveSums) { _ in
+    let words = Pair.words
+    do throws(ExocallError) {
+      let connection = try Pair.connect()
+      guard eventually({ call(connection) }) else { return 8 }
+      var asked = message(20, 21, 1)
+      guard try connection.hand(&asked), asked.words.0 == 42 else { return 2 }
+      asked = message(asks: 1)
+      guard try !connection.hand(&asked), words[12] == 0 else { return 3 }
+      words[11] = 1
+      guard eventually({ words[12] == 1 }) else { return 4 }
+      let served = eventually {
+        var again = message(1, 2, 3)
+        return (try? connection.call(&again)) != nil && again.words.0 == 6
+      }
+      return served ? 0 : 5
+    } catch { return 100 + error.number }
+  }
+  try pair.start()
+  check(try pair.client.watch.wait(), "a slice was handed over, used up, and its callee finished alone")
   Promises.check(try pair.server.environment.inspect().state != .ended, "the server lives")
   try pair.finish()
 }

@@ -264,6 +264,8 @@ struct EntryPoint: Hashable, Sendable {
   var stack: GuestAddress
   /// Arrives in RSI; RDI holds the address of the start page.
   var argument: UInt64 = 0
+  /// Arrives in RAX: what a transfer would leave there.
+  var badge: UInt64 = 0
 
   /// Address 0 is never mapped: whoever starts there faults at once.
   static let nowhere = EntryPoint(entry: GuestAddress(0), stack: GuestAddress(0))

@@ -24,6 +24,8 @@ struct NucleusTables: Sendable {
     // I/O map base past the limit: ring 3 may use no port.
     memory.store32(0x68 << 16, tssField(0x64))
     setNucleusStacks(at: exo_kit_trap, in: memory)
+    setStack(
+      slot: Int(EXO_IST_TRANSFER), top: exo_nucleus_transfer + UInt64(EXO_TRANSFER_FRAME_TOP), in: memory)
     for vector in 0..<UInt8(EXO_VECTOR_COUNT) { unbind(ExceptionVector(vector), in: memory) }
   }
 
@@ -81,7 +83,7 @@ struct NucleusTables: Sendable {
     let stub = withKeys ? EXO_NUCLEUS_TRANSFER_KEYS_STUB : EXO_NUCLEUS_TRANSFER_STUB
     setGate(
       .overflow, target: UInt64(exo_nucleus_text) + UInt64(stub),
-      selector: EXO_NUCLEUS_CS, stack: Int(EXO_IST_NUCLEUS), in: memory)
+      selector: EXO_NUCLEUS_CS, stack: Int(EXO_IST_TRANSFER), in: memory)
   }
 
   /// A trap gate (an interrupt gate would clear IF, which ring 3 cannot set again).

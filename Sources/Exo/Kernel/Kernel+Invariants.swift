@@ -322,7 +322,8 @@ extension Kernel {
       (exo_nucleus_idt, shell.tables.idt, false), (exo_nucleus_transfer, shell.transfer.frame, false),
     ] {
       fixed[address] = PageTableEntry(
-        bits: frame.address.value | PageTableEntry.present | (isCode ? 0 : PageTableEntry.noExecute))
+        bits: frame.address.value | PageTableEntry.present | (isCode ? 0 : PageTableEntry.noExecute)
+          | (address == exo_nucleus_transfer ? PageTableEntry.writable : 0))
     }
     if mechanisms.kind == .native {
       fixed[exo_nucleus_scratch] = NativeRing0.scratchEntry(shell.trap)

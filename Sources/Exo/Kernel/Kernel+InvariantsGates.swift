@@ -70,7 +70,7 @@ extension Kernel {
     let transfer = keys == .on ? EXO_NUCLEUS_TRANSFER_KEYS_STUB : EXO_NUCLEUS_TRANSFER_STUB
     if vector == .overflow, gate.target == exo_nucleus_text + UInt64(transfer) {
       let isSound =
-        domain.entry != nil && gate.selector == EXO_NUCLEUS_CS && gate.stack == Int(EXO_IST_NUCLEUS)
+        domain.entry != nil && gate.selector == EXO_NUCLEUS_CS && gate.stack == Int(EXO_IST_TRANSFER)
       return (false, isSound ? nil : "transfer without an entry")
     }
     guard !isNuclear, vector.isBindable else { return (true, "an environment may not bind it") }
@@ -145,8 +145,10 @@ extension Kernel {
     }
     let stacks = mechanisms.kind == .native ? exo_nucleus_stacks : exo_kit_trap
     for (slot, top) in [
-      (EXO_IST_NUCLEUS, EXO_TRAP_NUCLEUS_TOP), (EXO_IST_DOUBLE_FAULT, EXO_TRAP_DOUBLE_FAULT_TOP),
-    ] where interruptStack(Int(slot), of: domain) != stacks + UInt64(top) {
+      (EXO_IST_NUCLEUS, stacks + UInt64(EXO_TRAP_NUCLEUS_TOP)),
+      (EXO_IST_DOUBLE_FAULT, stacks + UInt64(EXO_TRAP_DOUBLE_FAULT_TOP)),
+      (EXO_IST_TRANSFER, exo_nucleus_transfer + UInt64(EXO_TRANSFER_FRAME_TOP)),
+    ] where interruptStack(Int(slot), of: domain) != top {
       wrong.append("\(id): the nucleus's stack \(slot) is moved")
     }
     let ports = memory.load32(PhysicalAddress(data + UInt64(EXO_NUCLEUS_TSS_OFFSET) + 0x64)) >> 16

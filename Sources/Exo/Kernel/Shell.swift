@@ -132,11 +132,16 @@ extension Kernel {
     shell.space.exposeTables(in: memory)
     let nucleus: [(UInt64, Frame, executable: Bool)] = [
       (exo_nucleus_text, nucleusText, true), (exo_nucleus_data, data, false), (exo_nucleus_idt, idt, false),
-      (exo_nucleus_transfer, transfer, false),
     ]
     var entries = nucleus.map {
       (GuestAddress($0.0), PageTableEntry(nucleus: $0.1.address, executable: $0.executable))
     }
+    // A transfer pushes its frame there.
+    entries.append(
+      (
+        GuestAddress(exo_nucleus_transfer),
+        PageTableEntry(nucleus: transfer.address, executable: false, writable: true)
+      ))
     for page in shell.kitPages {
       entries.append(
         (GuestAddress(page.address), Self.kitEntry(page.frame.address, page.rights)))

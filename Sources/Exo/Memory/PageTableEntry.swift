@@ -30,13 +30,14 @@ struct PageTableEntry: Hashable, Sendable {
     self.init(address, rights: rights, granted: granted)
     bits |= Self.large
   }
-  /// A page of the nucleus: supervisor, never writable.
-  init(nucleus address: PhysicalAddress, executable: Bool) {
-    bits = address.value | Self.present | (executable ? 0 : Self.noExecute)
+  /// A page of the nucleus: supervisor; writable where the hardware pushes.
+  init(nucleus address: PhysicalAddress, executable: Bool, writable: Bool = false) {
+    bits =
+      address.value | Self.present | (executable ? 0 : Self.noExecute) | (writable ? Self.writable : 0)
   }
-  /// A link to a lower table: it restricts nothing for `user`, everything for the nucleus's part.
+  /// A link to a lower table. It restricts nothing but who comes through: `user`, or the supervisor alone.
   init(table: PhysicalAddress, user: Bool) {
-    bits = table.value | Self.present | (user ? Self.user | Self.writable : 0)
+    bits = table.value | Self.present | Self.writable | (user ? Self.user : 0)
   }
 
   /// The hardware bits that give exactly these rights. x86 has no write-only or execute-only page: any right

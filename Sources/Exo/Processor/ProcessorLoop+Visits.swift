@@ -56,30 +56,26 @@ extension ProcessorLoop {
       residents[root & PageTableEntry.addressMask].map { ($0.transfer, $0.machine.memory) }
     }
     guard let (own, memory) = page(root) else { return }
-    if place < 0, let trap = residents[root & PageTableEntry.addressMask]?.trap {
-      try forgetKeys(vcpu, place + Int(EXO_NUCLEUS_TRANSFER_KEYS_SIZE), trap: trap, memory)
+    if place < 0 {
+      try forgetKeys(vcpu, place + Int(EXO_NUCLEUS_TRANSFER_KEYS_SIZE), own, memory)
     }
-    var (rax, rsp) = (vcpu.registers.rax, vcpu.registers.rsp)
-    // Lengths of the five instructions: and 5, mov 7, mov 7, mov 3, iretq.
-    let loaded = own.load(rax, in: memory)
-    if place < 12 { rsp = loaded.frame }
-    if place < 19 { rax = loaded.root }
-    if place < 22 { root = rax }
+    var rax = vcpu.registers.rax
+    // Lengths of the four instructions: and 5, mov 7, mov 3, iretq.
+    if place < 12 { rax = own.load(rax, in: memory) }
+    if place < 15 { root = rax }
     guard let (peer, _) = page(root) else { return }
-    let words = peer.words(at: rsp, in: memory)
-    vcpu.finishTransfer(root: root, rax: rax, rip: words[0], rflags: words[2], rsp: words[3])
+    vcpu.finishTransfer(root: root & PageTableEntry.addressMask, rax: rax, frame: peer.words(in: memory))
   }
 
   /// The part of the stub that makes PKRU 0. Three pushes (1 byte each), which hold RCX, RDX and RAX downwards below the
   /// interrupt's frame; three times 2 bytes that clear them; WRPKRU, up to byte 12; three pops.
   private func forgetKeys(
-    _ vcpu: borrowing VCPU, _ place: Int, trap: Frame, _ memory: PhysicalMemory
+    _ vcpu: borrowing VCPU, _ place: Int, _ page: TransferPage, _ memory: PhysicalMemory
   ) throws(HostError) {
     if place < 12 { try vcpu.clearKeys(at: hardware.keyOffset) }
     guard place >= 3 else { return }
-    let frame = trap.address.value + UInt64(EXO_TRAP_NUCLEUS_TOP) - 40
-    func pushed(_ word: UInt64) -> UInt64 { memory.load(PhysicalAddress(frame - 8 * word)) }
-    vcpu.setTransferRegisters(rcx: pushed(1), rdx: pushed(2), rax: pushed(3))
+    vcpu.setTransferRegisters(
+      rcx: page.pushed(1, in: memory), rdx: page.pushed(2, in: memory), rax: page.pushed(3, in: memory))
   }
 
   /// Takes a vCPU out of where it is. An environment's own goes on at its entry, which learns that its call came to nothing; an
@@ -113,14 +109,22 @@ extension ProcessorLoop {
     parked[environment.id] = nil
     environment.machine.withKernel { $0.hold(returnsTo: environment.id, true) }
     adopt(box, by: host)
-    told[environment.id] = kind.badge()
+    told[environment.id] = kind.mark
     _ = try newVCPU(for: environment, at: entry(of: environment, kind))
+  }
+
+  /// At the end of a turn: what an environment has only handed its time over to goes on without it.
+  func handOver(_ box: VCPUBox, of environment: Environment, isAdopted: Bool) throws(HostError) {
+    guard !isAdopted, environment.handsOver, box.root != environment.root.value,
+      let host = residents[box.root], !host.endRequested.load(ordering: .sequentiallyConsistent)
+    else { return }
+    try abandon(box, of: environment, in: host, .timedOut)
   }
 
   /// Lets answers in again at the first exit at which an environment has taken RSP, which says what it is told, for a stack of its
   /// own. It rings a doorbell for that.
   func noteTold(_ environment: Environment, by vcpu: borrowing VCPU) {
-    guard let badge = told[environment.id], vcpu.registers.rsp != badge else { return }
+    guard let mark = told[environment.id], vcpu.registers.rsp != mark else { return }
     told[environment.id] = nil
     environment.machine.withKernel { $0.hold(returnsTo: environment.id, false) }
   }
@@ -137,7 +141,9 @@ extension ProcessorLoop {
   /// Where an environment is entered to be told something. One that visits another has an entry.
   private func entry(of environment: Environment, _ kind: TransferPage.Kind) -> EntryPoint {
     let entry = environment.entry
-    return EntryPoint(entry: entry ?? GuestAddress(0), stack: GuestAddress(kind.badge()))
+    return EntryPoint(
+      entry: entry ?? GuestAddress(0), stack: GuestAddress(kind.mark),
+      badge: TransferPage.badge(kind, 0, at: environment.root))
   }
 
   /// Before an environment's address space becomes another's: nobody is in it, and what is on its vCPUs elsewhere goes on there.

@@ -46,6 +46,8 @@ final class ProcessorLoop {
     /// When the grace ends that it was given to put things in order, once it has been told.
     var graceEnds: UInt64?
     var isTimed = false
+    /// When one that is alone and over is looked at again: until then it has another slice.
+    var looksAgain: UInt64 = 0
     func left(at now: UInt64) -> UInt64 { ends > now ? ends - now : 0 }
     func overrun(at now: UInt64) -> UInt64 { now > ends ? now - ends : 0 }
   }
@@ -129,7 +131,8 @@ final class ProcessorLoop {
           turnEnd = .stops
           return
         }
-        if !slice.isTimed, processor.hasOthers {
+        // One that is alone may hand its time over to one that it calls.
+        if !slice.isTimed, processor.hasOthers || environment.hasPeers.load(ordering: .relaxed) {
           slice.isTimed = true
           setTimer(max(slice.left(at: ckvm_monotonic()), Self.retry))
         }
@@ -171,12 +174,14 @@ final class ProcessorLoop {
           let left = slice.left(at: now)
           if let target, target != environment.id, left > 0 { processor.donate(left, to: target) }
           (staysRunnable, arrival) = (true, .yields)
+          try handOver(box, of: environment, isAdopted: isAdopted)
           return
         }
         cutShort(&slice)
-        if slice.isTimed, let overrun = overrun(&slice, of: environment) {
+        if slice.isTimed, let overrun = overrun(&slice, of: environment, length, in: present) {
           (turnEnd, excess) = (.over, overrun)
           staysRunnable = true
+          try handOver(box, of: environment, isAdopted: isAdopted)
           return
         }
       }
@@ -233,17 +238,28 @@ final class ProcessorLoop {
 
   /// How far the slice is over, if it is and somebody waits. An environment that asked for it is told first, and has its grace;
   /// what it runs beyond the slice is taken off its next ones.
-  private func overrun(_ slice: inout Slice, of environment: Environment) -> UInt64? {
+  private func overrun(
+    _ slice: inout Slice, of environment: Environment, _ length: UInt64, in present: Environment
+  ) -> UInt64? {
     let now = ckvm_monotonic()
     guard slice.left(at: now) == 0 else { return nil }
-    guard processor.hasOthers else {
-      // Nobody to make room for: timed again when somebody comes.
-      slice.isTimed = false
+    let isHandedOver = present !== environment && environment.handsOver && now >= slice.looksAgain
+    guard processor.hasOthers || isHandedOver else {
       slice.graceEnds = nil
-      setTimer(0)
+      if !environment.hasPeers.load(ordering: .relaxed) {
+        // Nobody to make room for: timed again when somebody comes.
+        slice.isTimed = false
+        setTimer(0)
+      } else if now >= slice.looksAgain {
+        // It may have handed its time over by then.
+        slice.looksAgain = now &+ length
+        setTimer(length)
+      }
       return nil
     }
-    if let graceEnds = slice.graceEnds {
+    if isHandedOver {
+      // It is not there to be told.
+    } else if let graceEnds = slice.graceEnds {
       guard now >= graceEnds else { return nil }
     } else if environment.isTold(of: .sliceEnd) {
       slice.graceEnds = now &+ Processor.grace

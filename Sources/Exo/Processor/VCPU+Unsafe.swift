@@ -114,6 +114,7 @@ struct ControlState: Hashable, Sendable {
     general.rsp = point.stack.value
     general.rdi = exo_kit_start
     general.rsi = point.argument
+    general.rax = point.badge
     general.rflags = ring == 3 ? 0x202 : 0x2
     unsafe ckvm_sync_registers(run).pointee = general
     unsafe ckvm_sync_system_registers(run).pointee = system
@@ -292,7 +293,7 @@ struct ControlState: Hashable, Sendable {
   var placeInTransferStub: Int? {
     let stub = exo_nucleus_text &+ UInt64(EXO_NUCLEUS_TRANSFER_STUB)
     let place = Int64(bitPattern: unsafe ckvm_sync_registers(run).pointee.rip &- stub)
-    guard place >= -Int64(EXO_NUCLEUS_TRANSFER_KEYS_SIZE), place < 24,
+    guard place >= -Int64(EXO_NUCLEUS_TRANSFER_KEYS_SIZE), place < 17,
       unsafe ckvm_sync_system_registers(run).pointee.cs.selector & 3 == 0
     else { return nil }
     return Int(place)
@@ -304,12 +305,13 @@ struct ControlState: Hashable, Sendable {
     unsafe ckvm_sync_registers(run).pointee.rax = rax
     unsafe ckvm_sync_dirty(run, 1)
   }
-  /// Has it go on at ring 3 in another address space, with RAX and what a return frame says of RIP, RFLAGS and RSP.
-  func finishTransfer(root: UInt64, rax: UInt64, rip: UInt64, rflags: UInt64, rsp: UInt64) {
+  /// Has it go on at ring 3 in another address space, with RAX and what a frame says of RIP, RFLAGS and RSP. The hardware pushed
+  /// the frame at ring 3.
+  func finishTransfer(root: UInt64, rax: UInt64, frame: [UInt64]) {
     unsafe ckvm_sync_registers(run).pointee.rax = rax
-    unsafe ckvm_sync_registers(run).pointee.rip = rip
-    unsafe ckvm_sync_registers(run).pointee.rflags = rflags
-    unsafe ckvm_sync_registers(run).pointee.rsp = rsp
+    unsafe ckvm_sync_registers(run).pointee.rip = frame[0]
+    unsafe ckvm_sync_registers(run).pointee.rflags = frame[2]
+    unsafe ckvm_sync_registers(run).pointee.rsp = frame[3]
     unsafe ckvm_sync_system_registers(run).pointee.cr3 = root
     unsafe ckvm_sync_system_registers(run).pointee.cs = Self.segment(
       EXO_USER_CS, type: 11, ring: 3, long: true)

@@ -7,6 +7,12 @@ extension Environment {
   var entry: GuestAddress? { machine.withKernel { $0.domains[id]?.entry } }
   var hasEntry: Bool { entry != nil }
 
+  /// Whether its transfers give no more than the rest of a slice. A word of its own.
+  var handsOver: Bool {
+    let word = trap.address.value + UInt64(EXO_CONTROL_OFFSET) + 8
+    return machine.memory.load32(PhysicalAddress(word)) != 0
+  }
+
   /// Sets or clears the time at which a call that has not returned is given up.
   func setCallDeadline(_ time: UInt64) {
     callTimedOut.store(false, ordering: .sequentiallyConsistent)

@@ -12,6 +12,13 @@ extension Kernel {
     memory.store(UInt64(state.rawValue) | generation << 32, word)
   }
 
+  /// Tells an end which gate its connection leads through.
+  func publishGate(_ gate: UInt32, to end: Connection.End) {
+    guard let start = domains[end.environment]?.shell.start else { return }
+    memory.store32(
+      gate, PhysicalAddress(start.address.value + UInt64(EXO_PEER_GATES_OFFSET) + UInt64(end.number) * 4))
+  }
+
   /// Tells the peers of an environment whether it can be reached without waking it.
   func publishPresence(of id: EnvironmentID, isAsleep: Bool) {
     guard let domain = domains[id] else { return }
@@ -26,16 +33,18 @@ extension Kernel {
   /// Transfers go both ways from here on.
   func lead(_ connection: Connection) {
     guard let caller = connection.caller, let callee = connection.callee else { return }
-    setSlot(caller, to: callee)
-    setSlot(callee, to: caller)
+    setSlot(caller, to: callee, as: .called)
+    setSlot(callee, to: caller, as: .returned)
   }
   /// Where the slot of one end leads; nowhere if nil.
-  private func setSlot(_ end: Connection.End, to peer: Connection.End?) {
+  private func setSlot(_ end: Connection.End, to peer: Connection.End?, as kind: TransferPage.Kind = .refused)
+  {
     guard let domain = domains[end.environment] else { return }
     let target = peer.flatMap { peer in domains[peer.environment].map { (peer.number, $0) } }
     domain.latch.hold {
       if let (number, other) = target {
-        domain.shell.transfer.lead(end.number, to: other.shell.space.root.address, frame: number, in: memory)
+        domain.shell.transfer.lead(
+          end.number, to: other.shell.space.root.address, as: kind, number, in: memory)
       } else {
         domain.shell.transfer.refuse(end.number, root: domain.shell.space.root.address, in: memory)
       }
@@ -51,7 +60,7 @@ extension Kernel {
         connection.callee?.environment == id, let caller = connection.caller
       else { continue }
       connections[key]?.isHeld = isHeld
-      setSlot(caller, to: isHeld ? nil : connection.callee)
+      setSlot(caller, to: isHeld ? nil : connection.callee, as: .called)
     }
   }
 
@@ -63,7 +72,7 @@ extension Kernel {
       guard let connection = connections[key], connection.isOpen, connection.isLocal,
         connection.caller?.environment == id, let callee = connection.callee
       else { continue }
-      setSlot(callee, to: isHeld ? nil : connection.caller)
+      setSlot(callee, to: isHeld ? nil : connection.caller, as: .returned)
     }
   }
 

@@ -26,7 +26,7 @@ extension Kernel {
         domain.shell.transfer.initialize(root: domain.shell.space.root.address, entry: entry, in: memory)
         domain.shell.tables.bindTransfer(withKeys: keys == .on, in: memory)
       } else {
-        domain.shell.transfer.setEntry(entry, in: memory)
+        domain.shell.transfer.reset(to: entry, in: memory)
       }
     }
     domains[id]?.entry = entry
@@ -85,12 +85,12 @@ extension Kernel {
     for end in connection.ends {
       domains[end.environment]?.connections[end.number] = key
       bindLines(of: connection, at: end)
+      publishGate(gate, to: end)
       publishPeer(.runnable, to: end, isNew: true)
     }
     if connection.isLocal {
       // From here on each may be in the other's address space.
       for domain in [caller, callee] { domain.latch.join() }
-      setFrames(of: connection)
       lead(connection)
     }
     newlyConnected += [id, owner]
@@ -101,16 +101,6 @@ extension Kernel {
       UInt64(EXO_GATE_CONNECTED) | UInt64(gate) << 8 | (connection.isLocal ? UInt64(EXO_GATE_LOCAL) : 0)
     signals.append((owner, Event(kind: .gate, data: UInt32(other), value: told)))
     return (number, connection.isLocal)
-  }
-
-  private func setFrames(of connection: Connection) {
-    for (end, kind) in [(connection.caller, TransferPage.Kind.returned), (connection.callee, .called)] {
-      guard let end, let domain = domains[end.environment], let entry = domain.entry else { continue }
-      domain.latch.hold {
-        domain.shell.transfer.setFrame(
-          end.number, entry: entry, badge: kind.badge(gate: connection.gate, number: end.number), in: memory)
-      }
-    }
   }
 
   /// The kit's page of this connection. The table for it exists, with the rest of the kit.

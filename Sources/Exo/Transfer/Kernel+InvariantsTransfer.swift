@@ -1,36 +1,34 @@
 import ExoABI
 
-/// The part of the invariants about control transfer: where a slot may lead, and what a frame may say.
+/// The part of the invariants about control transfer: where a slot may lead, and what the frame may say.
 extension Kernel {
   func checkTransfer(of domain: Domain, _ id: EnvironmentID, _ wrong: inout [String]) {
     let page = domain.shell.transfer
-    let root = domain.shell.space.root.address.value
-    guard let entry = domain.entry else {
+    let root = domain.shell.space.root.address
+    guard domain.entry != nil else {
       if !domain.connections.isEmpty { wrong.append("\(id) has connections and no entry") }
       return
     }
     for number in 0...TransferPage.connections {
-      let led = page.leads(number, in: memory)
+      let badge = page.badge(number, in: memory)
       let own = domain.connections[number].flatMap { connections[$0] }
-      var expected = (root, TransferPage.connections)
+      var expected = TransferPage.badge(.refused, number, at: root)
       if let own, own.isOpen, own.isLocal, let peer = own.peer(of: id), let other = domains[peer.environment],
         !(own.isHeld && own.caller?.environment == id),
         !(other.returnsAreHeld && own.callee?.environment == id)
       {
-        expected = (other.shell.space.root.address.value, peer.number)
+        let kind: TransferPage.Kind = own.caller?.environment == id ? .called : .returned
+        expected = TransferPage.badge(kind, peer.number, at: other.shell.space.root.address)
       }
-      if led != expected { wrong.append("\(id), slot \(number): leads to \(led), should to \(expected)") }
-      guard let own, own.isLocal else { continue }
-      let kind: TransferPage.Kind = own.caller?.environment == id ? .returned : .called
-      let words = page.words(ofFrame: number, in: memory)
-      let badge = kind.badge(gate: own.gate, number: number)
-      if words != [entry.value, UInt64(EXO_USER_CS), 0x202, badge, UInt64(EXO_USER_SS)] {
-        wrong.append("\(id), frame \(number): \(words.map(hexadecimal))")
+      if badge != expected {
+        wrong.append(
+          "\(id), slot \(number): leads to \(hexadecimal(badge)), should to \(hexadecimal(expected))")
       }
     }
-    let refusal = page.words(ofFrame: TransferPage.connections, in: memory)
-    if refusal[0] != entry.value || refusal[1] != UInt64(EXO_USER_CS) {
-      wrong.append("\(id): refusals return to \(refusal.map(hexadecimal))")
+    // Where an environment left is its own affair; that it left from ring 3 is not.
+    let words = page.words(in: memory)
+    if words[0] > UInt64(EXO_USER_LIMIT) || words[1] != UInt64(EXO_USER_CS) || words[4] & 3 != 3 {
+      wrong.append("\(id) is entered by \(words.map(hexadecimal))")
     }
   }
 

@@ -1,93 +1,78 @@
 import ExoABI
 
 /// The page from which the nucleus takes where a connection of an environment leads. It lies at one linear address in every address
-/// space, supervisor-only and never writable there:
+/// space, for the supervisor only:
 ///
-///     slot n    root table of the peer | address of the frame that is returned through
-///     frame n   RIP, CS, RFLAGS, RSP, SS: how this environment is entered by the peer of its connection n
+///     slot n   root table of the peer | number of the connection there | what it is to the peer
+///     frame    RIP, CS, RFLAGS, RSP, SS: where this environment left by its last transfer, or its entry
 ///
-/// The nucleus loads both words of a slot, then the root table, then returns through the frame, which by then is the peer's. So:
+/// `int $4` pushes the frame, on an interrupt stack that ends where it does. The nucleus loads a slot into RAX and CR3 and returns
+/// through the frame, which by then is the peer's. So:
 ///
-/// - a slot leads either to a frame of the connection's other end, or back to the environment's own last frame, which says that
-///   the transfer was refused;
-/// - a slot or frame changes only while no vCPU that could be between those instructions is in guest mode (`ExecutionLatch`);
-/// - RSP of a frame is no stack but what the receiver learns from nobody but the exokernel: who comes, and why.
+/// - a slot leads either to the connection's other end, or back to the environment itself, and says that the transfer was refused;
+/// - a slot changes only while no vCPU that could be between those instructions is in guest mode (`ExecutionLatch`);
+/// - a frame is what the hardware pushed or what `reset` wrote, and nothing else writes to this page;
+/// - RAX is what the receiver learns from nobody but the exokernel: who comes, and why. It is in bits of CR3 that processors
+///   without process-context identifiers take no notice of (AMD APM volume 2, 5.3.2; Intel SDM volume 3, 4.5: bits 0 to 2 and
+///   5 to 11).
 struct TransferPage: Sendable {
   let frame: Frame
 
-  /// Connections are numbered below this; the last slot and frame are for refusals.
+  /// Connections are numbered below this.
   static let connections = Int(EXO_CONNECTIONS) - 1
 
   /// How an environment is entered.
   enum Kind: UInt64, Sendable {
     case called, returned, refused, ended, timedOut, stopped
 
-    func badge(gate: UInt32 = 0, number: Int = 0) -> UInt64 {
-      rawValue << UInt64(EXO_TRANSFER_KIND_SHIFT) | UInt64(gate) << 8 | UInt64(number)
-    }
+    /// What RSP holds at the entry of one that is told so by the exokernel itself.
+    var mark: UInt64 { rawValue << UInt64(EXO_TRANSFER_TOLD_SHIFT) }
+  }
+
+  /// What RAX is for the receiver, and what CR3 becomes.
+  static func badge(_ kind: Kind, _ number: Int, at root: PhysicalAddress) -> UInt64 {
+    root.value | UInt64(number) << UInt64(EXO_TRANSFER_NUMBER_SHIFT) | kind.rawValue
   }
 
   private func slot(_ number: Int) -> PhysicalAddress {
     PhysicalAddress(frame.address.value + UInt64(number) * UInt64(EXO_TRANSFER_SLOT_SIZE))
   }
-  private func returnFrame(_ number: Int) -> PhysicalAddress {
-    PhysicalAddress(frame.address.value + UInt64(Self.frameOffset(number)))
-  }
-  private static func frameOffset(_ number: Int) -> Int {
-    Int(EXO_TRANSFER_FRAMES) + number * Int(EXO_TRANSFER_FRAME_SIZE)
+  private func word(_ index: Int) -> PhysicalAddress {
+    let start = UInt64(EXO_TRANSFER_FRAME_TOP - EXO_TRANSFER_FRAME_SIZE)
+    return PhysicalAddress(frame.address.value &+ start &+ UInt64(bitPattern: Int64(index * 8)))
   }
 
   /// Every slot refuses.
   func initialize(root: PhysicalAddress, entry: GuestAddress, in memory: PhysicalMemory) {
-    setFrame(Self.connections, entry: entry, badge: Kind.refused.badge(), in: memory)
+    reset(to: entry, in: memory)
     for number in 0...Self.connections { refuse(number, root: root, in: memory) }
   }
 
-  /// How the peer of a connection enters this environment.
-  func setFrame(_ number: Int, entry: GuestAddress, badge: UInt64, in memory: PhysicalMemory) {
-    let words = [entry.value, UInt64(EXO_USER_CS), 0x202, badge, UInt64(EXO_USER_SS)]
-    for (i, word) in words.enumerated() {
-      memory.store(word, PhysicalAddress(returnFrame(number).value + UInt64(i) * 8))
+  /// Whoever comes in next does so at the entry.
+  func reset(to entry: GuestAddress, in memory: PhysicalMemory) {
+    for (index, value) in [entry.value, UInt64(EXO_USER_CS), 0x202, 0, UInt64(EXO_USER_SS)].enumerated() {
+      memory.store(value, word(index))
     }
   }
-  /// Has all frames lead to another entry.
-  func setEntry(_ entry: GuestAddress, in memory: PhysicalMemory) {
-    for number in 0...Self.connections { memory.store(entry.value, returnFrame(number)) }
-  }
 
-  /// A connection leads to a frame of its peer.
-  func lead(_ number: Int, to root: PhysicalAddress, frame: Int, in memory: PhysicalMemory) {
-    memory.store(root.value, slot(number))
-    memory.store(
-      exo_nucleus_transfer + UInt64(Self.frameOffset(frame)), PhysicalAddress(slot(number).value + 8))
+  /// A connection leads to its peer, where it has a number.
+  func lead(_ number: Int, to root: PhysicalAddress, as kind: Kind, _ other: Int, in memory: PhysicalMemory) {
+    memory.store(Self.badge(kind, other, at: root), slot(number))
   }
   /// A connection leads back to this environment, whose root table is given.
   func refuse(_ number: Int, root: PhysicalAddress, in memory: PhysicalMemory) {
-    lead(number, to: root, frame: Self.connections, in: memory)
+    lead(number, to: root, as: .refused, number, in: memory)
   }
 
-  /// What the nucleus loads for the value of RAX: the address of a frame, and a root table.
-  func load(_ rax: UInt64, in memory: PhysicalMemory) -> (frame: UInt64, root: UInt64) {
-    let slot = slot(
-      Int(rax & UInt64((EXO_CONNECTIONS - 1) * EXO_TRANSFER_SLOT_SIZE)) / Int(EXO_TRANSFER_SLOT_SIZE))
-    return (memory.load(PhysicalAddress(slot.value + 8)), memory.load(slot))
+  /// What the nucleus loads for the value of RAX.
+  func load(_ rax: UInt64, in memory: PhysicalMemory) -> UInt64 {
+    let mask = UInt64((EXO_CONNECTIONS - 1) * EXO_TRANSFER_SLOT_SIZE)
+    return memory.load(slot(Int(rax & mask) / Int(EXO_TRANSFER_SLOT_SIZE)))
   }
-  /// The frame at one of its linear addresses.
-  func words(at address: UInt64, in memory: PhysicalMemory) -> [UInt64] {
-    let offset = (address &- exo_nucleus_transfer) & 0xff8
-    return (0..<5).map {
-      memory.load(PhysicalAddress(frame.address.value + min(offset + UInt64($0) * 8, 0xff8)))
-    }
-  }
-
-  /// For the invariant checker: where a slot leads, and what a frame says.
-  func leads(_ number: Int, in memory: PhysicalMemory) -> (root: UInt64, frame: Int) {
-    let address = memory.load(PhysicalAddress(slot(number).value + 8))
-    let offset = Int(clamping: address &- exo_nucleus_transfer) - Int(EXO_TRANSFER_FRAMES)
-    let size = Int(EXO_TRANSFER_FRAME_SIZE)
-    return (memory.load(slot(number)), offset >= 0 && offset % size == 0 ? offset / size : -1)
-  }
-  func words(ofFrame number: Int, in memory: PhysicalMemory) -> [UInt64] {
-    (0..<5).map { memory.load(PhysicalAddress(returnFrame(number).value + UInt64($0) * 8)) }
-  }
+  /// For the invariant checker: where a slot leads.
+  func badge(_ number: Int, in memory: PhysicalMemory) -> UInt64 { memory.load(slot(number)) }
+  /// The five words that this environment is entered by.
+  func words(in memory: PhysicalMemory) -> [UInt64] { (0..<5).map { memory.load(word($0)) } }
+  /// What the nucleus has pushed below them.
+  func pushed(_ count: Int, in memory: PhysicalMemory) -> UInt64 { memory.load(word(-count)) }
 }

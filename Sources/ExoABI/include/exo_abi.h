@@ -85,16 +85,18 @@
 #define EXO_REPOSSESSED_OFFSET 0xe00  // the repossession vector within the start page
 #define EXO_REPOSSESSED_CAPACITY 32
 #define EXO_PEERS_OFFSET 0xc00   // struct exo_peer for each connection, within the start page
+#define EXO_PEER_GATES_OFFSET 0xb00  // for each connection the number of the gate it leads through, a 32-bit word
 #define EXO_STACK_TOP (EXO_KIT_BASE - 0x100000)
 #define EXO_STACK_PAGES 64
 
-// Interrupt stack table slots. 1 and 2 are the nucleus's; an environment binds the others by class.
+// Interrupt stack table slots. 1, 2 and 7 are the nucleus's; an environment binds the others by class.
 #define EXO_IST_NUCLEUS 1
 #define EXO_IST_DOUBLE_FAULT 2
 #define EXO_IST_PAGE_FAULT 3
 #define EXO_IST_FAULT 4
 #define EXO_IST_DEBUG 5
 #define EXO_IST_EVENT 6
+#define EXO_IST_TRANSFER 7
 #define EXO_CONTROL_OFFSET 16  // struct exo_control within the trap page, below the nucleus's stack
 #define EXO_TRAP_NUCLEUS_TOP 0x800
 #define EXO_TRAP_DOUBLE_FAULT_TOP 0x1000
@@ -142,23 +144,27 @@
 #define EXO_EVENT_CAPACITY 126
 #define EXO_EVENT_RING_OFFSET 64
 
-// Control transfer. `int $4` at ring 3 with a connection's number * 16 in RAX enters the peer's protected entry context in
-// its address space, on the same processor. General registers other than RAX and RSP are the message, vector registers and
-// MXCSR too: who does not mean to send them clears them. RSP holds what only the exokernel can have put there:
-// EXO_TRANSFER_* << 40 | gate << 8 | number of the connection at this end. PKRU is 0.
+// Control transfer. `int $4` at ring 3 with a connection's number * 8 in RAX goes to the peer's address space, on the same
+// processor: to where the peer's own last `int $4` left, with the flags, SS and RSP that it had there (SS may be null behind a
+// direct gate: whoever leaves so cannot be entered), or to its protected entry context if there was none since that was bound. General registers other than RAX and RSP are the message, vector registers and
+// MXCSR too: who does not mean to send them clears them. RAX holds what only the exokernel can have put there: the receiver's
+// own root table | number of the connection at this end << EXO_TRANSFER_NUMBER_SHIFT | EXO_TRANSFER_*. PKRU is 0.
 #define EXO_TRANSFER_INSTRUCTION_VECTOR 4
-#define EXO_CONNECTIONS 64         // of one environment
-#define EXO_TRANSFER_SLOT_SIZE 16  // root table, address of the frame that is returned through
-#define EXO_TRANSFER_FRAMES 0x400  // within the transfer page: a frame for each connection
-#define EXO_TRANSFER_FRAME_SIZE 48
+#define EXO_CONNECTIONS 64          // of one environment
+#define EXO_TRANSFER_SLOT_SIZE 8    // what RAX and CR3 become: the processor takes no notice of the bits between kind and number
+#define EXO_TRANSFER_FRAME_TOP 0x400  // within the transfer page: below it, the frame that an environment is entered by
+#define EXO_TRANSFER_FRAME_SIZE 40
+#define EXO_TRANSFER_NUMBER_SHIFT 5
+#define EXO_TRANSFER_KIND_MASK 7
 #define EXO_TRANSFER_CALLED 0      // by the peer that connected to a gate of this environment
 #define EXO_TRANSFER_RETURNED 1    // by the environment whose gate this one connected to
 #define EXO_TRANSFER_REFUSED 2     // one's own transfer: no such connection, or its peer has ended, or is stopped
 #define EXO_TRANSFER_ENDED 3       // the environment that the virtual processor was in has ended, or sent it back
 #define EXO_TRANSFER_TIMED_OUT 4   // see gate_deadline
 #define EXO_TRANSFER_STOPPED 5     // this environment, or the one that it called, was stopped within the call
-// Who is told 3, 4 or 5 takes RSP for a stack of its own and rings EXO_DOORBELL_SERVE: until then no answer is let in.
-#define EXO_TRANSFER_KIND_SHIFT 40
+// 3, 4 and 5 come to the protected entry context, with EXO_TRANSFER_* << 40 in RSP. Who is told them takes RSP for a stack of its
+// own and rings EXO_DOORBELL_SERVE: until then no answer is let in.
+#define EXO_TRANSFER_TOLD_SHIFT 40
 
 // EXO_EVENT_GATE. A new connection also tells which gate it leads to (<< 8), and whether a transfer goes there.
 #define EXO_GATE_LOCAL 0x80
@@ -388,9 +394,11 @@ struct exo_page_operation {
 };
 
 // Written by the environment. While `mask` is not 0 no event handler is entered; it is set as one is. `events_consumed`
-// is how many events have been taken from the ring.
+// is how many events have been taken from the ring. While `hands_over` is not 0, a transfer gives no more than the rest of the
+// slice: whoever has not returned by then goes on without, and the transfer is told to have timed out.
 struct exo_control {
   uint32_t mask, events_consumed;
+  uint32_t hands_over, reserved;
 };
 
 // One event. `sequence` counts from 1 and is stored last; event n is in slot (n - 1) % EXO_EVENT_CAPACITY.
@@ -484,12 +492,16 @@ _Static_assert(sizeof(struct exo_page_operation) * EXO_VECTOR_LIMIT == EXO_PAGE_
 _Static_assert(EXO_RING_CAPACITY * 64 == EXO_PAGE_SIZE, "a ring is one page");
 _Static_assert(sizeof(struct exo_start) <= EXO_STATUS_OFFSET, "start and status share a page");
 _Static_assert(EXO_STATUS_OFFSET + sizeof(struct exo_status) <= EXO_REVOCATION_OFFSET, "start page layout");
-_Static_assert(EXO_REVOCATION_OFFSET + sizeof(struct exo_revocation) <= EXO_PEERS_OFFSET, "start page layout");
+_Static_assert(EXO_REVOCATION_OFFSET + sizeof(struct exo_revocation) <= EXO_PEER_GATES_OFFSET, "start page layout");
+_Static_assert(EXO_PEER_GATES_OFFSET + EXO_CONNECTIONS * 4 <= EXO_PEERS_OFFSET, "start page layout");
 _Static_assert(EXO_PEERS_OFFSET + EXO_CONNECTIONS * sizeof(struct exo_peer) <= EXO_REPOSSESSED_OFFSET, "start page layout");
 _Static_assert(EXO_REPOSSESSED_OFFSET + EXO_REPOSSESSED_CAPACITY * sizeof(struct exo_repossession) <= EXO_PAGE_SIZE,
                "start page layout");
-_Static_assert(EXO_CONNECTIONS * EXO_TRANSFER_SLOT_SIZE <= EXO_TRANSFER_FRAMES, "slots end before frames");
-_Static_assert(EXO_TRANSFER_FRAMES + EXO_CONNECTIONS * EXO_TRANSFER_FRAME_SIZE <= EXO_PAGE_SIZE, "one transfer page");
+// Three words more are pushed where protection keys are on.
+_Static_assert(EXO_CONNECTIONS * EXO_TRANSFER_SLOT_SIZE + EXO_TRANSFER_FRAME_SIZE + 24 <= EXO_TRANSFER_FRAME_TOP, "slots end before the frame");
+_Static_assert(EXO_TRANSFER_FRAME_TOP % 16 == 0, "the processor aligns a stack before it pushes");
+_Static_assert(EXO_TRANSFER_KIND_MASK < 8 && EXO_TRANSFER_NUMBER_SHIFT == 5, "bits 3 and 4 of CR3 have a meaning");
+_Static_assert(EXO_CONNECTIONS << EXO_TRANSFER_NUMBER_SHIFT <= EXO_PAGE_SIZE, "bits below the root table's address");
 _Static_assert(sizeof(struct exo_filter_step) == 12, "filter step layout");
 _Static_assert(sizeof(struct exo_claim) == 48 + 12 * EXO_FILTER_STEPS, "claim layout");
 _Static_assert(offsetof(struct exo_packet_ring, arrived) == 64, "a line for each side");

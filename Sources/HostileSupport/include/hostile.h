@@ -250,4 +250,9 @@ _Static_assert(sizeof(struct hostile_registers) <= 3584, "fits a mailbox");
 uint64_t hostile_transfer(uint64_t rax);
 void hostile_transfer_entry(void);
 static inline uint64_t hostile_transfer_entry_address(void) { return (uint64_t)hostile_transfer_entry; }
+void hostile_leave(uint64_t rsp, uint64_t flags, uint64_t rax);
+void hostile_leave_stepping(uint64_t rsp, uint64_t flags, uint64_t rax);
+void hostile_left(void);
+static inline uint64_t hostile_left_address(void) { return (uint64_t)hostile_left; }
+uint64_t hostile_flags(void);
 #endif

@@ -63,6 +63,24 @@
       if status < 0 { throw ExocallError(number: Int32(truncatingIfNeeded: -status)) }
     }
 
+    /// Hands the rest of this slice over with a message: an asynchronous transfer. The other environment runs on it as in a call, and
+    /// this one goes on when it has answered, waits for something, or the slice is over. Then it finishes on its own time, and what
+    /// it answers is dropped.
+    /// - Returns: whether it has answered; `message` is the answer then.
+    /// - Throws: as `call(_:deadline:)`, but for `timedOut`.
+    @inline(__always)
+    public func hand(_ message: inout Message) throws(ExocallError) -> Bool {
+      let control = UnsafeMutablePointer<exo_control>(bitPattern: UInt(Startup.page.pointee.control))
+        .unsafelyUnwrapped
+      control.pointee.hands_over = 1
+      defer { control.pointee.hands_over = 0 }
+      do throws(ExocallError) { try call(&message) } catch {
+        guard error == .timedOut else { throw error }
+        return false
+      }
+      return true
+    }
+
     /// A call to an environment that this one trusts with its registers: nothing is cleared that it might read, nothing is
     /// set that it might have changed.
     @inline(__always)

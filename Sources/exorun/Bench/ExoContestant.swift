@@ -126,7 +126,7 @@ private let descriptions = [
   "pct_cross_core":
     "LibOS connection between two environments: a line each way, liveness published beside it; round trip",
   "pct_same_core_sync": "call through a gate and back, registers cleared and restored; one way",
-  "pct_same_core_async": "a message in a shared line and the rest of the slice; one way",
+  "pct_same_core_async": "the same, to a callee that may keep the rest of the slice; one way",
   "yield_to": "yield to a named environment; one way",
   "event_injected": "event_post exocall, served at the sender's exit, to the receiver's handler",
   "event_polled": "a line of a connection, one way",

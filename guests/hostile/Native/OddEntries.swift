@@ -78,7 +78,6 @@ extension Attack {
     // Transfers take that vector.
     expect(exocall(EXO_CALL_exception_unbind, 4) == 0, "unbinding is refused")
     expect(exocall(EXO_CALL_transfer_bind, hostile_noting_entry_address()) == 0, "binding is refused")
-    let refused = UInt64(EXO_TRANSFER_REFUSED) << UInt64(EXO_TRANSFER_KIND_SHIFT)
     for flags in quiet + trapping {
       let words = entry(flags, rax: 5)
       defer { words.deallocate() }
@@ -88,9 +87,12 @@ extension Attack {
         expect(fault.cs == UInt64(EXO_USER_CS), "a transfer with flags \(flags) traps at CS \(fault.cs)")
         continue
       }
-      expect(words.pointee.result == refused, "a transfer with flags \(flags): \(words.pointee.result)")
       expect(
-        words.pointee.after & 0x24_7500 == 0,
+        words.pointee.result & UInt64(EXO_TRANSFER_KIND_MASK) == UInt64(EXO_TRANSFER_REFUSED),
+        "a transfer with flags \(flags): \(words.pointee.result)")
+      // One's own as one left; an interpreter forgets some.
+      expect(
+        words.pointee.after & 0x24_7500 & ~flags == 0,
         "a transfer with flags \(flags) arrives with \(words.pointee.after)")
     }
     expect(exocall(EXO_CALL_transfer_bind, 0) == 0, "unbinding is refused")

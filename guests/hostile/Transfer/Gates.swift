@@ -5,7 +5,7 @@ import LibOS
 
 /// Attacks on control transfer. Clients and servers are children of the LibOS's kind, with data of their own.
 extension Attack {
-  static var transfer: [Attack] { [gates, strayReturns, cycles, races, deadGates] }
+  static var transfer: [Attack] { [gates, strayReturns, oddLeaves, cycles, races, deadGates] }
 
   /// Entries where none can be, gates without one, connections that are none, any number in RAX.
   static var gates: Attack {
@@ -25,11 +25,12 @@ extension Attack {
         exocall(EXO_CALL_exception_bind, 4, hostile_transfer_entry_address(), hostile_stack_top(4)),
         EXO_EBUSY,
         for: "binding what transfers need")
-      let refused = UInt64(EXO_TRANSFER_REFUSED) << UInt64(EXO_TRANSFER_KIND_SHIFT)
       var numbers = Numbers(state: 77)
       for turn in 0..<2000 as Range<UInt64> {
         let rax = turn < 256 ? turn : numbers.next()
-        let badge = hostile_transfer(rax)
+        let badge = hostile_transfer(rax) & 0xfff
+        let number = rax / UInt64(EXO_TRANSFER_SLOT_SIZE) % UInt64(EXO_CONNECTIONS)
+        let refused = number << UInt64(EXO_TRANSFER_NUMBER_SHIFT) | UInt64(EXO_TRANSFER_REFUSED)
         expect(badge == refused, "transfer \(rax) came back with \(badge)")
       }
       for number: UInt64 in [0, 1, 62, 63, 64, 1 << 32, .max] {
