@@ -81,7 +81,7 @@ import Testing
     let user = fixture.memory.entry(at: PhysicalAddress(root))
     #expect(user.bits & 7 == 7)
     let nucleus = fixture.memory.entry(at: PhysicalAddress(root + 511 * 8))
-    #expect(nucleus.bits & 7 == 1)
+    #expect(nucleus.bits & 7 == 3)
   }
 
   @Test func runningOutOfTables() throws {
