@@ -72,7 +72,7 @@ import Testing
     #expect(fixture.space.tables.count == 5)
   }
 
-  /// The user's tables carry U and W, the nucleus's neither: the leaf decides in one, nothing can in the other.
+  /// The user's tables carry U and W, the nucleus's W alone: who comes through is decided there, what may be written by the leaf.
   @Test func linksOfTheTwoHalves() throws {
     let fixture = try Fixture()
     _ = fixture.makeSlot(0x40_0000)
