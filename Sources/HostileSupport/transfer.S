@@ -4,10 +4,8 @@
 saved: .quad 0
 
 .section .text.hostile_transfer, "ax", @progbits
-// uint64_t hostile_transfer(uint64_t rax): what was in RAX as it came back.
-.globl hostile_transfer
-.type hostile_transfer, @function
-hostile_transfer:
+// Puts what the caller keeps where hostile_transfer_entry finds it.
+.macro keep
   push %rbx
   push %rbp
   push %r12
@@ -15,6 +13,13 @@ hostile_transfer:
   push %r14
   push %r15
   mov %rsp, saved(%rip)
+.endm
+
+// uint64_t hostile_transfer(uint64_t rax): what was in RAX as it came back.
+.globl hostile_transfer
+.type hostile_transfer, @function
+hostile_transfer:
+  keep
   mov %rdi, %rax
   mov $-1, %rbx
   mov $-1, %rcx
@@ -37,13 +42,7 @@ hostile_transfer_entry:
 .globl hostile_leave
 .type hostile_leave, @function
 hostile_leave:
-  push %rbx
-  push %rbp
-  push %r12
-  push %r13
-  push %r14
-  push %r15
-  mov %rsp, saved(%rip)
+  keep
   mov %rdx, %rax
   push %rsi
   popfq
@@ -67,13 +66,7 @@ hostile_left:
 .globl hostile_leave_stepping
 .type hostile_leave_stepping, @function
 hostile_leave_stepping:
-  push %rbx
-  push %rbp
-  push %r12
-  push %r13
-  push %r14
-  push %r15
-  mov %rsp, saved(%rip)
+  keep
   mov %rdx, %rax
   push %rsi
   popfq

@@ -130,18 +130,17 @@ extension Kernel {
       submission: submission, completion: completion, trap: trap, frameList: frameList, events: events,
       transfer: TransferPage(frame: transfer))
     shell.space.exposeTables(in: memory)
-    let nucleus: [(UInt64, Frame, executable: Bool)] = [
-      (exo_nucleus_text, nucleusText, true), (exo_nucleus_data, data, false), (exo_nucleus_idt, idt, false),
+    // A transfer pushes its frame to the last.
+    let nucleus: [(UInt64, Frame, executable: Bool, writable: Bool)] = [
+      (exo_nucleus_text, nucleusText, true, false), (exo_nucleus_data, data, false, false),
+      (exo_nucleus_idt, idt, false, false), (exo_nucleus_transfer, transfer, false, true),
     ]
     var entries = nucleus.map {
-      (GuestAddress($0.0), PageTableEntry(nucleus: $0.1.address, executable: $0.executable))
-    }
-    // A transfer pushes its frame there.
-    entries.append(
       (
-        GuestAddress(exo_nucleus_transfer),
-        PageTableEntry(nucleus: transfer.address, executable: false, writable: true)
-      ))
+        GuestAddress($0.0),
+        PageTableEntry(nucleus: $0.1.address, executable: $0.executable, writable: $0.writable)
+      )
+    }
     for page in shell.kitPages {
       entries.append(
         (GuestAddress(page.address), Self.kitEntry(page.frame.address, page.rights)))

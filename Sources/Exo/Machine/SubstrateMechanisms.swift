@@ -87,8 +87,7 @@ struct NativeRing0: SubstrateMechanisms {
 
   /// No environment's protection keys bind it.
   static func stackEntry(_ trap: Frame) -> PageTableEntry {
-    PageTableEntry(
-      bits: PageTableEntry(nucleus: trap.address, executable: false, writable: true).bits)
+    PageTableEntry(nucleus: trap.address, executable: false, writable: true)
   }
 
   static func scratchEntry(_ trap: Frame) -> PageTableEntry {
