@@ -25,40 +25,62 @@ static int copy_name(char *to, const char *name) {
   return 0;
 }
 
-int ckvm_tap_open(const char *name) {
-  struct ifreq request;
-  memset(&request, 0, sizeof request);
-  int result = copy_name(request.ifr_name, name);
-  if (result < 0) return result;
+// Opens one queue of a device.
+static int tap_queue(struct ifreq *request, short flags) {
   int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return -errno;
-  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-  result = ioctl(fd, TUNSETIFF, &request);
-  if (result < 0 && errno == EINVAL) {
-    // One that was made with several queues.
-    request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
-    result = ioctl(fd, TUNSETIFF, &request);
-  }
   int size = CKVM_FRAME_HEADER;
-  if (result < 0 || ioctl(fd, TUNSETVNETHDRSZ, &size) < 0) {
-    result = -errno;
+  request->ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags);
+  if (ioctl(fd, TUNSETIFF, request) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &size) < 0) {
+    int result = -errno;
     close(fd);
     return result;
   }
   return fd;
 }
 
-int ckvm_tap_adopt(int fd) {
+int ckvm_tap_open(const char *name, int *queues, int most) {
   struct ifreq request;
   memset(&request, 0, sizeof request);
-  if (ioctl(fd, TUNGETIFF, &request) < 0) return -errno;
-  if (!(request.ifr_flags & IFF_TAP) || !(request.ifr_flags & IFF_NO_PI)) return -EINVAL;
-  int flags = fcntl(fd, F_GETFL);
-  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return -errno;
-  if (!(request.ifr_flags & IFF_VNET_HDR)) return 0;
-  int size = CKVM_FRAME_HEADER;
-  if (ioctl(fd, TUNSETVNETHDRSZ, &size) < 0) return -errno;
-  return size;
+  int result = copy_name(request.ifr_name, name);
+  if (result < 0 || most < 1) return result < 0 ? result : -EINVAL;
+  // A device was made for one queue or for several, and is opened as it was made.
+  short flags = most > 1 ? IFF_MULTI_QUEUE : 0;
+  queues[0] = tap_queue(&request, flags);
+  if (queues[0] == -EINVAL) {
+    flags ^= IFF_MULTI_QUEUE;
+    queues[0] = tap_queue(&request, flags);
+  }
+  if (queues[0] < 0) return queues[0];
+  int count = 1;
+  while (flags != 0 && count < most) {
+    queues[count] = tap_queue(&request, flags);
+    // Others may have the rest of its queues.
+    if (queues[count] < 0) break;
+    count++;
+  }
+  return count;
+}
+
+int ckvm_tap_adopt(const int *queues, int count) {
+  if (count < 1) return -EINVAL;
+  int header = 0;
+  struct ifreq first;
+  for (int i = 0; i < count; i++) {
+    struct ifreq request;
+    memset(&request, 0, sizeof request);
+    if (ioctl(queues[i], TUNGETIFF, &request) < 0) return -errno;
+    if (!(request.ifr_flags & IFF_TAP) || !(request.ifr_flags & IFF_NO_PI)) return -EINVAL;
+    if (i == 0) first = request;
+    if (strncmp(first.ifr_name, request.ifr_name, IFNAMSIZ) != 0) return -EXDEV;
+    int flags = fcntl(queues[i], F_GETFL);
+    if (flags < 0 || fcntl(queues[i], F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(queues[i], F_SETFD, FD_CLOEXEC) < 0)
+      return -errno;
+    if (!(request.ifr_flags & IFF_VNET_HDR)) continue;
+    header = CKVM_FRAME_HEADER;
+    if (ioctl(queues[i], TUNSETVNETHDRSZ, &header) < 0) return -errno;
+  }
+  return header;
 }
 
 int ckvm_packet_open(const char *interface) {

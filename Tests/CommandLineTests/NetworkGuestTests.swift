@@ -257,6 +257,7 @@ extension ExorunTests {
     @Test func whatIsNoNetworkIsRefused() throws {
       for words in [
         ["--net", "bridge"], ["--net", "tap:"], ["--net", "tap:fd=x"],
+        ["--net", "tap:fd=3,"], ["--net", "tap:fd=3,3"],
         ["--net", "veth:a-name-that-is-too-long"],
       ] {
         let result = try Command.exorun(["launch"] + words + ["hello"]).run()

@@ -42,8 +42,9 @@ final class NetworkNamespace {
   }
 
   /// A TAP device with addresses of the kernel's own: 10.77.0.1/24 and fd77::1/64.
-  func addTap(_ device: String) throws {
-    try ip("tuntap", "add", device, "mode", "tap")
+  func addTap(_ device: String, hasQueues: Bool = false) throws {
+    try Self.ip(
+      ["-n", name, "tuntap", "add", device, "mode", "tap"] + (hasQueues ? ["multi_queue"] : []))
     try address(device)
   }
   /// A pair of which one end has the kernel's addresses and the other has none.

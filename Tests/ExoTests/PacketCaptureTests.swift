@@ -7,7 +7,7 @@ import Testing
 @Suite struct PacketCaptureTests {
   /// Takes what it is given.
   private final class Drain: PacketDevice {
-    func send(_ batch: borrowing PacketBatch) -> Int { batch.count }
+    func send(_ batch: borrowing PacketBatch, by key: Int) -> Int { batch.count }
   }
 
   @Test func everyFateIsTold() throws {
@@ -35,11 +35,11 @@ import Testing
     expect(stray, from: a.id, to: nil, .unclaimed)
     var batch = PacketBatch()
     batch.append(mine[...])
-    _ = net.network.deliver(batch)
+    _ = net.network.deliver(batch, from: 0)
     expect(mine, from: nil, to: b.id, .delivered)
     batch = PacketBatch()
     batch.append(stray[...])
-    _ = net.network.deliver(batch)
+    _ = net.network.deliver(batch, from: 0)
     expect(stray, from: nil, to: nil, .unclaimed)
     net.network.withState { $0.device = Drain() }
     _ = try a.send(stray)
@@ -77,7 +77,7 @@ import Testing
     // More than it has room for: the first are kept, the others counted.
     var batch = PacketBatch()
     for _ in 0..<64 { batch.append([UInt8](repeating: 7, count: 2000)[...]) }
-    for _ in 0..<40 { _ = net.network.deliver(batch) }
+    for _ in 0..<40 { _ = net.network.deliver(batch, from: 0) }
     let room = PacketCapture.room / 2064
     #expect(first.read().count == room && first.lost == UInt64(64 * 40 - room))
   }

@@ -6,11 +6,12 @@
 
 #pragma clang assume_nonnull begin
 
-/// Opens a TAP device by name, making it if there is none of that name and the caller may. Frames carry a virtio header of
-/// CKVM_FRAME_HEADER bytes. Never waits.
-int ckvm_tap_open(const char *name);
-/// Readies a descriptor of a TAP device that somebody else opened; returns the length of the header its frames carry, 0 for none.
-int ckvm_tap_adopt(int fd);
+/// Opens a TAP device by name, making it if there is none of that name and the caller may: at most `most` queues of it, one if it was
+/// made for one. Frames carry a virtio header of CKVM_FRAME_HEADER bytes. Never waits. Returns how many were opened.
+int ckvm_tap_open(const char *name, int *queues, int most);
+/// Readies the queues of a TAP device that somebody else opened; returns the length of the header its frames carry, 0 for none.
+/// -EXDEV if they are of different devices.
+int ckvm_tap_adopt(const int *queues, int count);
 /// A packet socket on an interface, which receives what comes in there. Frames carry a virtio header. Never waits.
 int ckvm_packet_open(const char *interface);
 /// Two connected stream sockets. The first never waits; the second is inherited by programs.

@@ -49,11 +49,11 @@ extension Machine {
   /// to whoever claimed it. A machine has one at most; a second takes the place of the first.
   public func attach(_ attachment: NetworkAttachment) throws(HostError) {
     let (hasSpare, processors) = (hasSpareProcessor, processors)
-    let device = try NetworkDevice(attachment) { hasWoken in
+    let device = try NetworkDevice(attachment, processors: processors.count) { hasWoken in
       hasSpare || !hasWoken && processors.contains { $0.isAsleep }
     }
-    try device.start { [network, weak self] batch in
-      let told = network.deliver(batch)
+    try device.start { [network, weak self] batch, queue in
+      let told = network.deliver(batch, from: queue)
       self?.tell(told)
       return !told.isEmpty
     }

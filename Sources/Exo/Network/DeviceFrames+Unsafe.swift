@@ -3,17 +3,24 @@ import Glibc
 
 /// Opening what carries frames.
 enum DeviceOpening {
-  static func tap(_ name: String) throws(HostError) -> Descriptor {
-    let number = unsafe name.withCString { unsafe ckvm_tap_open($0) }
-    return Descriptor(try check("TAP device \(name)", number))
+  /// Bytes of the header before each frame of what is opened here.
+  static let header = CKVM_FRAME_HEADER
+
+  /// Opens a TAP device: one descriptor for each of its queues, at most `limit`.
+  static func tap(_ name: String, limit: Int) throws(HostError) -> [CInt] {
+    var queues = [CInt](repeating: -1, count: limit)
+    // Writes at most as many as it is told.
+    let count = unsafe name.withCString { unsafe ckvm_tap_open($0, &queues, CInt(limit)) }
+    return Array(queues.prefix(Int(try check("TAP device \(name)", count))))
   }
-  static func interface(_ name: String) throws(HostError) -> Descriptor {
-    let number = unsafe name.withCString { unsafe ckvm_packet_open($0) }
-    return Descriptor(try check("interface \(name)", number))
+  static func interface(_ name: String) throws(HostError) -> CInt {
+    try check("interface \(name)", unsafe name.withCString { unsafe ckvm_packet_open($0) })
   }
-  /// Bytes of the header before each frame of a TAP device that is open.
-  static func header(ofTap number: CInt) throws(HostError) -> CInt {
-    try check("TAP descriptor \(number)", ckvm_tap_adopt(number))
+  /// Bytes of the header before each frame of a TAP device whose queues are open.
+  static func header(ofTap queues: [CInt]) throws(HostError) -> CInt {
+    let numbers = queues.map(String.init).joined(separator: ",")
+    // Reads as many as it is told.
+    return try check("TAP descriptor \(numbers)", unsafe ckvm_tap_adopt(queues, CInt(queues.count)))
   }
 
   /// Two connected stream sockets: ours, and one that a program is given, which inherits it.

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// Whether the thread of a device looks again after packets came, rather than sleep at once. To wake it costs more than most packets
 /// do; but whoever is to send the next one may need the processor that it watches on.
 ///
@@ -39,5 +41,27 @@ struct DeviceWatch {
       left = pass
     }
     return false
+  }
+}
+
+/// Whose thread watches, among those of a device's queues: one at a time, for they would take the processor from one another.
+final class WatchTurn: Sendable {
+  /// The number of the queue whose thread watches; -1 while none does.
+  private let holder = Atomic<Int>(-1)
+  private let mayWatch: @Sendable (_ hasWoken: Bool) -> Bool
+
+  /// - Parameter mayWatch: whether the host has a processor for a thread while it watches, if it has or has not just woken an
+  ///   environment.
+  init(_ mayWatch: @escaping @Sendable (_ hasWoken: Bool) -> Bool) { self.mayWatch = mayWatch }
+
+  /// Whether the thread of a queue may watch, which then is the one that does until it gives it back.
+  func take(_ queue: Int, hasWoken: Bool) -> Bool {
+    guard mayWatch(hasWoken) else { return false }
+    let (isFree, current) = holder.compareExchange(
+      expected: -1, desired: queue, ordering: .relaxed)
+    return isFree || current == queue
+  }
+  func giveBack(_ queue: Int) {
+    _ = holder.compareExchange(expected: queue, desired: -1, ordering: .relaxed)
   }
 }

@@ -52,14 +52,15 @@ final class Network: Sendable {
     }
     // No lock is held while a device is written to.
     if let device, outgoing.count > 0 {
-      sent.dropped += outgoing.count - device.send(outgoing)
+      sent.dropped += outgoing.count - device.send(outgoing, by: Int(id.number))
       sent.wentOut = true
     }
     return sent
   }
 
   /// Hands packets of a device to those who claimed them. Returns who wanted to be told.
-  func deliver(_ batch: borrowing PacketBatch) -> [(environment: EnvironmentID, ring: Int)] {
+  /// - Parameter queue: by which they came, and what answers them goes.
+  func deliver(_ batch: borrowing PacketBatch, from queue: Int) -> [(environment: EnvironmentID, ring: Int)] {
     var outgoing = PacketBatch()
     let (told, device) = withState { state in
       var told: [(environment: EnvironmentID, ring: Int)] = []
@@ -67,7 +68,7 @@ final class Network: Sendable {
       state.answer(in: memory, &told, &outgoing)
       return (told, state.device)
     }
-    if let device, outgoing.count > 0 { _ = device.send(outgoing) }
+    if let device, outgoing.count > 0 { _ = device.send(outgoing, by: queue) }
     return told
   }
 }
@@ -75,7 +76,8 @@ final class Network: Sendable {
 /// Where packets go that nobody in the machine has claimed.
 protocol PacketDevice: AnyObject, Sendable {
   /// Sends without waiting. Returns how many were taken.
-  func send(_ batch: borrowing PacketBatch) -> Int
+  /// - Parameter key: what is sent by the same goes the same way, in the order it was sent.
+  func send(_ batch: borrowing PacketBatch, by key: Int) -> Int
 }
 
 /// What the network's lock guards, code arenas and tables included: none of it is reached but under the lock.

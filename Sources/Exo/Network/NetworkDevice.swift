@@ -1,118 +1,70 @@
-import CKVM
-import Glibc
-import Synchronization
-
 /// What a machine's network is connected to.
 public enum NetworkAttachment: Hashable, Sendable {
-  /// A TAP device, by name; it is made if there is none of that name.
+  /// A TAP device, by name; it is made if there is none of that name. Of one with several queues (`IFF_MULTI_QUEUE`) as many are used
+  /// as the machine has processors, eight at most.
   case tap(String)
-  /// A TAP device that is open, by descriptor, which is taken over.
-  case tapDescriptor(Int32)
+  /// A TAP device that is open, by descriptors, one for each queue, which are taken over.
+  case tapDescriptors([Int32])
   /// An interface, such as one end of a veth pair: what comes in there is the machine's.
   case interface(String)
   /// A stream socket on which each frame follows its length in four bytes; taken over.
   case stream(Int32)
 }
 
-/// A device, and the thread that waits for it.
+/// A device: its queues, each with a thread of its own.
 ///
-/// The thread sleeps in `poll` while nothing comes. Where a processor of the host has nothing else to do it looks again for a moment
-/// before it does (`DeviceWatch`), for packets come in company. What is sent is written by whoever sends it.
+/// Linux chooses the queue that a packet comes by, so that those of one flow stay in order. What an environment sends goes by the same
+/// queue always; Linux has the answers come by it too.
 final class NetworkDevice: PacketDevice {
-  private let descriptor: Descriptor
-  /// Bytes of the virtio header before each frame; nil for a stream.
-  private let header: CInt?
-  private let stream = Mutex(FrameStream())
-  private let control: Descriptor
-  private let isStopping = Atomic<Bool>(false)
-  private let thread = Mutex<HostThread?>(nil)
-  private let mayWatch: @Sendable (_ hasWoken: Bool) -> Bool
+  private let queues: [DeviceQueue]
 
-  /// How long it lets a device alone that is down or gone.
-  private static let penance: Int64 = 100_000_000
+  /// Most queues that are opened.
+  static let queueLimit = 8
 
-  /// - Parameter mayWatch: whether the host has a processor for the thread while it watches, if it has or has not just woken an
-  ///   environment.
+  /// - Parameters:
+  ///   - processors: of the machine.
+  ///   - mayWatch: whether the host has a processor for a thread while it watches, if it has or has not just woken an environment.
   init(
-    _ attachment: NetworkAttachment, mayWatch: @escaping @Sendable (_ hasWoken: Bool) -> Bool
+    _ attachment: NetworkAttachment, processors: Int,
+    mayWatch: @escaping @Sendable (_ hasWoken: Bool) -> Bool
   ) throws(HostError) {
+    let descriptors: [Int32]
+    var header: Int32? = DeviceOpening.header
     switch attachment {
     case .tap(let name):
-      descriptor = try DeviceOpening.tap(name)
-      header = 10
+      descriptors = try DeviceOpening.tap(name, limit: min(max(processors, 1), Self.queueLimit))
     case .interface(let name):
-      descriptor = try DeviceOpening.interface(name)
-      header = 10
-    case .tapDescriptor(let number):
-      header = try DeviceOpening.header(ofTap: number)
-      descriptor = Descriptor(number)
+      descriptors = [try DeviceOpening.interface(name)]
+    case .tapDescriptors(let queues):
+      header = try DeviceOpening.header(ofTap: queues)
+      descriptors = queues
     case .stream(let number):
-      descriptor = Descriptor(number)
       header = nil
+      descriptors = [number]
     }
-    control = Descriptor(try check("eventfd", ckvm_eventfd()))
-    self.mayWatch = mayWatch
+    let turn = WatchTurn(mayWatch)
+    var queues: [DeviceQueue] = []
+    for descriptor in descriptors {
+      queues.append(try DeviceQueue(queues.count, descriptor, header: header, turn))
+    }
+    self.queues = queues
   }
 
-  /// Starts its thread, which has what comes delivered.
-  /// - Parameter deliver: returns whether anybody was woken.
-  func start(_ deliver: @escaping @Sendable (borrowing PacketBatch) -> Bool) throws(HostError) {
-    let started = try HostThread(name: "exo-net") { [self] in run(deliver) }
-    thread.withLock { $0 = started }
+  /// Starts its threads, which have what comes delivered.
+  /// - Parameter deliver: is told the queue; returns whether anybody was woken.
+  func start(_ deliver: @escaping @Sendable (borrowing PacketBatch, _ queue: Int) -> Bool) throws(HostError) {
+    do throws(HostError) {
+      for (number, queue) in queues.enumerated() { try queue.start { deliver($0, number) } }
+    } catch {
+      stop()
+      throw error
+    }
   }
   func stop() {
-    isStopping.store(true, ordering: .sequentiallyConsistent)
-    _ = ckvm_eventfd_signal(control.number)
-    thread.withLock { $0 }?.join()
+    for queue in queues { queue.stop() }
   }
 
-  func send(_ batch: borrowing PacketBatch) -> Int {
-    if let header { return FrameReader.send(batch, to: descriptor.number, header: header) }
-    let (taken, waits) = stream.withLock { stream in
-      (stream.send(batch, to: descriptor.number), stream.hasOutgoing)
-    }
-    // The thread sees to the rest.
-    if waits { _ = ckvm_eventfd_signal(control.number) }
-    return taken
-  }
-
-  private func run(_ deliver: (borrowing PacketBatch) -> Bool) {
-    var batch = PacketBatch()
-    var reader = FrameReader()
-    var watch = DeviceWatch()
-    while !isStopping.load(ordering: .sequentiallyConsistent) {
-      let hasMore: Bool
-      if let header {
-        hasMore = reader.receive(descriptor.number, header: header, into: &batch)
-      } else {
-        hasMore = stream.withLock { $0.receive(descriptor.number, into: &batch) }
-      }
-      if batch.count > 0 {
-        let hasWoken = deliver(batch)
-        watch.packetsCame(at: ckvm_monotonic(), mayWatch: mayWatch(hasWoken))
-      }
-      if hasMore { continue }
-      // Whether something has come since is asked by `poll` itself.
-      if watch.goesOn(at: ckvm_monotonic(), mayWatch: mayWatch(false)) {
-        ckvm_pause()
-      } else {
-        sleep()
-      }
-    }
-  }
-
-  private func sleep() {
-    let (wantsToSend, hasEnded) = stream.withLock { ($0.hasOutgoing, $0.hasEnded) }
-    var waits = [
-      pollfd(fd: control.number, events: Int16(POLLIN), revents: 0),
-      pollfd(fd: descriptor.number, events: Int16(wantsToSend ? POLLIN | POLLOUT : POLLIN), revents: 0),
-    ]
-    _ = unsafe ckvm_poll(&waits, hasEnded ? 1 : 2, -1)
-    _ = ckvm_eventfd_drain(control.number)
-    if waits[1].revents & Int16(POLLOUT) != 0 { stream.withLock { $0.flush(descriptor.number) } }
-    // It is down, or gone: it would say so for ever.
-    if waits[1].revents & Int16(POLLERR | POLLHUP | POLLNVAL) != 0 {
-      _ = unsafe ckvm_poll(&waits, 1, Self.penance)
-    }
+  func send(_ batch: borrowing PacketBatch, by key: Int) -> Int {
+    queues[abs(key % queues.count)].send(batch)
   }
 }

@@ -6,11 +6,11 @@ enum NetworkChoice: Hashable, Sendable, ExpressibleByArgument {
   case none
   case inside
   case tap(String)
-  case tapDescriptor(Int32)
+  case tapDescriptors([Int32])
   case interface(String)
   case passt
 
-  static let form = "none, switch, tap:NAME, tap:fd=NUMBER, veth:NAME or passt"
+  static let form = "none, switch, tap:NAME, tap:fd=NUMBER[,NUMBER...], veth:NAME or passt"
 
   init?(argument: String) {
     func rest(_ prefix: String) -> String? {
@@ -23,8 +23,12 @@ enum NetworkChoice: Hashable, Sendable, ExpressibleByArgument {
     case "passt": self = .passt
     default:
       if let text = rest("tap:fd=") {
-        guard let number = Int32(text), number >= 0 else { return nil }
-        self = .tapDescriptor(number)
+        let words = text.split(separator: ",", omittingEmptySubsequences: false)
+        let numbers = words.compactMap { Int32($0) }
+        guard numbers.count == words.count, Set(numbers).count == numbers.count,
+          numbers.allSatisfy({ $0 >= 0 })
+        else { return nil }
+        self = .tapDescriptors(numbers)
       } else if let name = rest("tap:"), name.utf8.count < 16 {
         self = .tap(name)
       } else if let name = rest("veth:"), name.utf8.count < 16 {
@@ -88,7 +92,7 @@ extension Machine {
     switch choice {
     case .none, .inside: return
     case .tap(let name): attachment = .tap(name)
-    case .tapDescriptor(let number): attachment = .tapDescriptor(number)
+    case .tapDescriptors(let numbers): attachment = .tapDescriptors(numbers)
     case .interface(let name): attachment = .interface(name)
     case .passt: attachment = .stream(try Passt.start(publishing: ports))
     }
