@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -97,6 +98,9 @@ int ckvm_clear_dirty_log(int vm, uint32_t slot, uint64_t first, uint32_t pages, 
 int ckvm_get_dirty_log(int vm, uint32_t slot, void *bitmap) {
   struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = bitmap};
   return call(vm, KVM_GET_DIRTY_LOG, &log);
+}
+int ckvm_set_shadow_limit(int vm, uint32_t pages) {
+  return result(ioctl(vm, KVM_SET_NR_MMU_PAGES, (unsigned long)pages));
 }
 int ckvm_enable_manual_dirty_log(int vm) {
   struct kvm_enable_cap cap = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = {1}};
@@ -238,8 +242,20 @@ struct kvm_run *ckvm_map_run(int vcpu, uint64_t size, int *error) {
   return NULL;
 }
 int ckvm_unmap(void *address, uint64_t length) { return result(munmap(address, length)); }
-int ckvm_drop_translations(void *address, uint64_t length) {
-  return result(madvise(address, length, MADV_DONTNEED));
+int ckvm_own_process(void) { return result(syscall(SYS_pidfd_open, getpid(), 0)); }
+int ckvm_drop_translations(int process, const struct iovec *ranges, int count) {
+  while (count > 0) {
+    int part = count < IOV_MAX ? count : IOV_MAX;
+    ssize_t length = 0;
+    for (int i = 0; i < part; i++) length += (ssize_t)ranges[i].iov_len;
+    // One by one where the host does not do it for several ranges (before Linux 6.13), or did not finish.
+    if (part == 1 || syscall(SYS_process_madvise, process, ranges, part, MADV_DONTNEED, 0) != length)
+      for (int i = 0; i < part; i++)
+        if (madvise(ranges[i].iov_base, ranges[i].iov_len, MADV_DONTNEED) < 0) return -errno;
+    ranges += part;
+    count -= part;
+  }
+  return 0;
 }
 int ckvm_punch(int fd, uint64_t offset, uint64_t length) {
   return result(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length));

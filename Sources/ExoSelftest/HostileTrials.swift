@@ -53,7 +53,8 @@ extension Trial {
 
   /// Those that run on two processors beside a witness and nothing else is to be said of.
   private static let refused = [
-    "nucleus", "kit", "foreign-frames", "freed-frames", "leftovers", "revoked-frames", "granted-less",
+    "nucleus", "kit", "foreign-frames", "freed-frames", "leftovers", "used-spaces", "revoked-frames",
+    "granted-less",
     "addresses",
     "page-vectors", "huge-pages",
     "privileged", "ports", "flags", "segments", "compatibility", "interrupts", "system-calls", "bases",

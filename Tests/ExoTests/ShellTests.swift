@@ -48,10 +48,37 @@ import Testing
     let before = bench.kernel.frames.freeCount
     let all = try (0..<100).map { _ in try bench.domain(frames: 160) }
     for id in all { bench.kernel.destroyDomain(id) }
-    #expect(bench.kernel.shells.count <= Shell.keptLimit)
+    #expect(bench.kernel.idleShells.count - bench.kernel.surplus.count <= Shell.keptLimit)
     #expect(bench.kernel.surplusFrames <= 12288 / 32)
-    let kept = bench.kernel.shells.reduce(0) { $0 + $1.frameCount } + bench.kernel.surplusFrames
+    let kept = bench.kernel.idleShells.reduce(0) { $0 + $1.frameCount }
     #expect(bench.kernel.frames.freeCount == before - kept)
+    #expect(bench.kernel.checkInvariants() == [])
+  }
+
+  /// What the dead have seen is forgotten for several of them at once, before their shells serve again.
+  @Test func shellsRestUntilThereAreEnough() throws {
+    let bench = try KernelBench(frames: 16384)
+    let address = GuestAddress(0x4000_0000)
+    var most = 0
+    for round in 0..<30 {
+      let id = try bench.domain(frames: 160)
+      #expect(bench.kernel.domains[id]?.shell.seen == [])
+      let memory = try bench.call(EXO_CALL_frame_allocate, .max, 1, by: id)
+      try bench.call(EXO_CALL_map, UInt64(memory.result), 0, address.value, 1, 1, by: id)
+      let space = bench.kernel.space(of: id)
+      let found = space?.slot(of: address, in: bench.kernel.memory)
+      let slot = try #require(found)
+      // As the hardware does at the first access.
+      bench.kernel.memory.updateEntry(at: slot) { PageTableEntry(bits: $0.bits | PageTableEntry.accessed) }
+      bench.kernel.destroyDomain(id)
+      let (resting, ready) = (
+        bench.kernel.resting.filter(\.seen.isEmpty), bench.kernel.shells.flatMap(\.seen)
+      )
+      #expect(resting.isEmpty && ready.isEmpty, "round \(round)")
+      most = max(most, bench.kernel.resting.count)
+      #expect(bench.kernel.idleShells.count <= Shell.restingLimit)
+    }
+    #expect(most == Shell.restingLimit)
     #expect(bench.kernel.checkInvariants() == [])
   }
 }

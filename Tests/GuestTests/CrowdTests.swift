@@ -52,7 +52,7 @@ extension GuestTests {
         test.machine.withKernel { kernel in
           kernel.reclaim()
           #expect(kernel.checkInvariants() == [])
-          let kept = (kernel.shells + kernel.surplus).reduce(0) { $0 + $1.frameCount }
+          let kept = kernel.idleShells.reduce(0) { $0 + $1.frameCount }
           #expect(kernel.frames.freeCount + kept == free)
         }
       }

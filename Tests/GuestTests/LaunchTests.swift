@@ -1,6 +1,7 @@
-import Exo
 import ExoABI
 import Testing
+
+@testable import Exo
 
 extension GuestTests {
   @Suite struct LaunchTests {
@@ -132,6 +133,7 @@ extension GuestTests {
 
     @Test func refusals() async throws {
       try await withMachine(memory: 8 << 20) { machine in
+        machine.machine.withKernel { $0.restingLimit = 1 }
         let image = try Handmade { $0.exit() }.image()
         #expect(throws: LaunchError.argumentWithNUL(index: 1)) {
           try machine.launch(image, arguments: ["a", "b\0"])

@@ -9,6 +9,7 @@ import Testing
   @Test(.requires(.kvm)) func anEventAfterTheEndIsNotWritten() throws {
     let machine = try Machine()
     defer { machine.stop() }
+    machine.withKernel { $0.restingLimit = 1 }
     let image = try GuestImage(name: "model", bytes: ModelProgram.image)
     let ended = try machine.launch(image, arguments: ["model"])
     let page = try #require(machine.withKernel { $0.domains[ended.id]?.shell.events })

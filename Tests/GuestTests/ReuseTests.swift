@@ -8,6 +8,7 @@ extension GuestTests {
   @Suite struct ReuseTests {
     @Test func framesComeBack() async throws {
       try await withMachine(memory: 16 << 20) { machine in
+        machine.machine.withKernel { $0.restingLimit = 1 }
         func hello() async throws -> Int {
           let environment = try machine.launch(.built("GuestHello"), arguments: ["hello"])
           #expect(await environment.outcome() == .exited(status: 0))
@@ -26,6 +27,7 @@ extension GuestTests {
         { $0.ring(EXO_DOORBELL_WAIT, 9999) },
       ]
       try await withMachine(memory: 16 << 20) { machine in
+        machine.machine.withKernel { $0.restingLimit = 1 }
         var baseline: Int?
         for _ in 0..<3 {
           for ending in endings {
@@ -61,6 +63,7 @@ extension GuestTests {
     /// All the memory there is, filled by one environment and looked through by the next.
     @Test func framesAreCleared() async throws {
       try await withMachine(memory: 8 << 20) { machine in
+        machine.machine.withKernel { $0.restingLimit = 1 }
         let pages: UInt64 = 1024
         let dirty = Handmade {
           $0.exocall(EXO_CALL_frame_allocate, .value(.max), .value(pages))
@@ -233,6 +236,7 @@ extension GuestTests {
     /// Events and answers that come too late must not reach the pages, which are another's by then.
     @Test func nothingIsWrittenAfterTheEnd() async throws {
       try await withMachine(memory: 8 << 20) { machine in
+        machine.machine.withKernel { $0.restingLimit = 1 }
         let ended = try machine.launch(Handmade { $0.exit() }.image())
         #expect(await ended.outcome() == .exited(status: 0))
         // It takes the shell over.

@@ -39,7 +39,7 @@ struct SoakTests {
       #expect(kernel.domains.isEmpty)
       #expect(kernel.connections.isEmpty && kernel.gates.isEmpty)
       // Address spaces are kept for the next ones.
-      let kept = (kernel.shells + kernel.surplus).reduce(0) { $0 + $1.frameCount }
+      let kept = kernel.idleShells.reduce(0) { $0 + $1.frameCount }
       #expect(kernel.frames.freeCount + kept == free, "seed \(seed): frames are missing")
     }
     machine.stop()

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "ckvm_network.h"
 
@@ -35,6 +36,8 @@ int ckvm_set_memory(int vm, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_
 int ckvm_ioeventfd(int vm, uint64_t gpa, uint32_t length, int eventfd, bool remove);
 int ckvm_clear_dirty_log(int vm, uint32_t slot, uint64_t first_page, uint32_t pages, const void *bitmap);
 int ckvm_get_dirty_log(int vm, uint32_t slot, void *bitmap);
+/// Lets KVM have so many shadow page tables; its own limit is 2 % of the memory's pages.
+int ckvm_set_shadow_limit(int vm, uint32_t pages);
 int ckvm_enable_manual_dirty_log(int vm);
 /// Denies every model-specific register to the guest's own RDMSR and WRMSR.
 int ckvm_deny_msrs(int vm);
@@ -87,9 +90,12 @@ void *_Nullable ckvm_map_shared(int fd, uint64_t length, uint64_t alignment, int
 /// A vCPU's run page.
 struct kvm_run *_Nullable ckvm_map_run(int vcpu, uint64_t size, int *error);
 int ckvm_unmap(void *address, uint64_t length);
-/// Removes the translations of a range in this mapping and in the shadow or nested tables behind it; the
-/// file keeps the content (madvise MADV_DONTNEED on a shared mapping).
-int ckvm_drop_translations(void *address, uint64_t length);
+/// A descriptor of this process.
+int ckvm_own_process(void);
+/// Removes the translations of ranges in this mapping and in the shadow or nested tables behind it; the
+/// file keeps the content (madvise MADV_DONTNEED on a shared mapping). Where the host can do it for several ranges at once
+/// (Linux 6.16) its other processors are interrupted once.
+int ckvm_drop_translations(int process, const struct iovec *ranges, int count);
 /// Frees the file's pages of a range; they read as zero afterwards.
 int ckvm_punch(int fd, uint64_t offset, uint64_t length);
 /// Memory for code: `size` bytes, a whole number of pages, seen where they are written and where they are executed. No address is

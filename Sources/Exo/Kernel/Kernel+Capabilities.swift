@@ -53,7 +53,8 @@ extension Kernel {
 
   /// Takes away what stood on a capability that is no more. The root's frames are retired; for any other, the mappings
   /// of its environment that no capability of it covers any more.
-  mutating func breakBindings(of removed: CapabilitySpace.Removed) {
+  /// - Parameter mapsNothing: its environment is known to map nothing.
+  mutating func breakBindings(of removed: CapabilitySpace.Removed, mapsNothing: Bool = false) {
     if case .environment(let owned) = removed.authority.resource, removed.isRoot { addOrphan(owned) }
     if case .slices(let processor, let run) = removed.authority.resource, removed.isRoot {
       freeSlices(processor: processor, run)
@@ -80,7 +81,7 @@ extension Kernel {
       uncharge(Int(run.count), of: removed.environment)
       return
     }
-    guard let domain = domains[removed.environment] else { return }
+    guard !mapsNothing, let domain = domains[removed.environment] else { return }
     var uncovered: [Frame] = []
     for number in run.first..<run.end {
       let frame = Frame(number)

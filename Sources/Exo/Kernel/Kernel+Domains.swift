@@ -172,7 +172,9 @@ extension Kernel {
     disconnectAll(of: id)
     releaseGuarantees(of: id)
     clearUserMappings(of: id)
-    for removed in capabilities.removeAll(of: id) { breakBindings(of: removed) }
+    for removed in capabilities.removeAll(of: id) {
+      breakBindings(of: removed, mapsNothing: removed.environment == id)
+    }
     releaseCharges(of: id)
     if let domain = domains.removeValue(forKey: id) { giveBack(domain.shell) }
     if let creator { settleRevocation(of: creator) }

@@ -142,18 +142,18 @@ extension Kernel {
     publishFreeCount()
   }
 
-  /// Calls `body` for each run of frames side by side, each frame once.
+  /// The runs of frames side by side, in order, each frame in one.
   /// - Parameter gap: runs with no more frames between them are one, those frames included.
-  func forEachRun(
-    of unsorted: [Frame], joiningGaps gap: Int = 0, _ body: (_ first: Frame, _ count: Int) -> Void
-  ) {
+  func runs(of unsorted: [Frame], joiningGaps gap: Int = 0) -> [FrameRuns.Run] {
     let sorted = unsorted.sorted()
-    var start = 0
-    while start < sorted.count {
-      var end = start + 1
-      while end < sorted.count, sorted[end].number <= sorted[end - 1].number + 1 + UInt32(gap) { end += 1 }
-      body(sorted[start], Int(sorted[end - 1].number - sorted[start].number) + 1)
-      start = end
+    var runs: [FrameRuns.Run] = []
+    for frame in sorted {
+      if let last = runs.last, frame.number <= last.first.number + UInt32(last.count + gap) {
+        runs[runs.count - 1].count = Int(frame.number - last.first.number) + 1
+      } else {
+        runs.append((frame, 1))
+      }
     }
+    return runs
   }
 }

@@ -61,6 +61,7 @@ extension Kernel {
     mustForgetTables = false
     for id in domains.keys { domains[id]?.shell.tainted = [] }
     for index in shells.indices { shells[index].tainted = [] }
+    for index in resting.indices { resting[index].tainted = [] }
     for index in surplus.indices { surplus[index].tainted = [] }
   }
 

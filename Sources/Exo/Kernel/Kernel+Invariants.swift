@@ -19,7 +19,7 @@ extension Kernel {
       checkTransfer(of: domain, id, &wrong)
       checkAccount(of: domain, id, owning: owned[id] ?? 0, &wrong)
     }
-    for shell in shells + surplus { checkTables(of: shell, belongingTo: nil, &wrong) { _, _ in } }
+    for shell in idleShells { checkTables(of: shell, belongingTo: nil, &wrong) { _, _ in } }
     checkInvertedMap(records, found, &wrong)
     checkPins(records, &wrong)
     checkSlices(&wrong)
@@ -46,7 +46,7 @@ extension Kernel {
     }
     add(nucleusText, .nucleus)
     add(machinePage, .nucleus)
-    for shell in shells + surplus + domains.values.map(\.shell) {
+    for shell in idleShells + domains.values.map(\.shell) {
       for frame in shell.space.tables { add(frame, .pageTable) }
       for frame in [shell.tables.data, shell.tables.idt, shell.transfer.frame] { add(frame, .nucleus) }
       for page in shell.kitPages { add(page.frame, .kit) }

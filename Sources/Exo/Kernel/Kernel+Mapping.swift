@@ -149,12 +149,10 @@ extension Kernel {
   /// Makes the hardware forget what was unbound. Every caller of `unbind` calls it before it returns.
   mutating func translationsOf(_ dropped: [Frame]) {
     if mustForgetTables { forgetTables() }
-    forEachRun(of: dropped, joiningGaps: Self.dropGap) { first, count in
-      translations.drop(first, count: count)
-    }
+    translations.drop(runs(of: dropped, joiningGaps: Self.dropGap))
   }
-  /// To drop one run of translations more, which interrupts the host's other processors, costs about what it costs others to
-  /// have the translations of so many frames in between made again.
+  /// To drop one run of translations more costs about what it costs others to have the translations of so many frames in between
+  /// made again.
   private static var dropGap: Int { 6 }
 
   /// Unbinds pages. Absent pages are passed over; pinned ones, or a part of a huge one, refuse the whole range before
@@ -228,8 +226,9 @@ extension Kernel {
     return Frame(UInt32((address.value - PhysicalAddress.memoryBase) >> 12))
   }
 
-  /// Clears every entry of a dead environment outside the kit. Its vCPU has left guest mode for good: what is dropped here
-  /// is not seen again, neither what it mapped nor what it unbound before.
+  /// Clears every entry of a dead environment outside the kit. Its vCPU has left guest mode for good, and no other is in its address
+  /// space: nothing of what it mapped, or unbound before, is seen again until its shell serves another. That is told what to have
+  /// forgotten first.
   mutating func clearUserMappings(of id: EnvironmentID) {
     guard let domain = domains[id] else { return }
     var mapped: [(first: GuestAddress, pages: Int)] = []
@@ -243,7 +242,9 @@ extension Kernel {
     }
     var dropped: [Frame] = []
     for (first, pages) in mapped { unbind(first, pages: pages, in: id, &dropped) }
+    if mustForgetTables { forgetTables() }
     // Owned or not: a translation that outlives its entry would show the next user of the shell what becomes of the frame.
-    translationsOf(dropped + takeLingering(of: id))
+    dropped += takeLingering(of: id)
+    domains[id]?.shell.seen = dropped
   }
 }

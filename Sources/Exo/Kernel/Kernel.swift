@@ -22,6 +22,12 @@ struct Kernel: ~Copyable {
   var domains: [EnvironmentID: Domain] = [:]
   /// Address spaces of environments that ended, for the next ones: see `Shell`.
   var shells: [Shell] = []
+  /// Those in which translations to their environments' frames may be left. No vCPU is in them, so that nobody sees the frames,
+  /// whoever has them now; but a shell has to be rid of them before it serves again. To see to several at once costs little more
+  /// than to see to one: they have mostly seen the same frames, one after another.
+  var resting: [Shell] = []
+  /// How many may rest before they serve again rather than new ones.
+  var restingLimit = Shell.restingLimit
   /// Those that are not kept.
   var surplus: [Shell] = []
   /// Frames nobody owns and some vCPU may still see.
@@ -64,7 +70,7 @@ struct Kernel: ~Copyable {
     guard new.kind != mechanisms.kind else { return }
     mechanisms = new
     keys = translations.hardware?.offersKeys ?? false ? .off : .absent
-    for shell in shells + surplus + domains.values.map(\.shell) { equip(shell) }
+    for shell in idleShells + domains.values.map(\.shell) { equip(shell) }
     for domain in domains.values {
       guard let offset = MemoryLayout<exo_start>.offset(of: \exo_start.features) else { continue }
       let features = PhysicalAddress(domain.shell.start.address.value + UInt64(offset))

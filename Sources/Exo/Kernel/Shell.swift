@@ -22,6 +22,8 @@ struct Shell: Sendable {
   let transfer: TransferPage
   /// Second-level entries that held a huge page: KVM may still follow them to it (`Kernel+HugePages`).
   var tainted: Set<PhysicalAddress> = []
+  /// Frames to which KVM may still have translations for this address space, made for an environment that has ended.
+  var seen: [Frame] = []
 
   /// Root and nucleus pages, kit, and three tables for each half of the address space.
   static let framesNeeded = 16
@@ -32,6 +34,8 @@ struct Shell: Sendable {
 
   /// How many are kept for the next environments, and how many tables one of those may have.
   static let keptLimit = 64
+  /// How many may rest (`Kernel.resting`).
+  static let restingLimit = 8
   static let keptTables = 32
 
   /// The kit's pages and what the environment may do with them.
@@ -50,6 +54,7 @@ extension Kernel {
 
   /// A clean shell, used before or new.
   mutating func takeShell() throws(Refusal) -> Shell {
+    if shells.isEmpty, !resting.isEmpty, isLateToRest { settleShells() }
     guard let used = shells.last else {
       // Its frames were free, and free frames are clean.
       let shell = try makeShell()
@@ -76,10 +81,10 @@ extension Kernel {
 
   /// Takes back the shell of an environment whose vCPU has left guest mode for good and whose pages are cleared.
   mutating func giveBack(_ shell: Shell) {
-    if shells.count < Shell.keptLimit, shell.space.tables.count <= Shell.keptTables {
+    if shells.count + resting.count < Shell.keptLimit, shell.space.tables.count <= Shell.keptTables {
       // Now rather than when somebody waits for it.
       clean(shell)
-      shells.append(shell)
+      if shell.seen.isEmpty { shells.append(shell) } else { resting.append(shell) }
       return
     }
     surplus.append(shell)
@@ -87,13 +92,32 @@ extension Kernel {
   }
   var surplusFrames: Int { surplus.reduce(0) { $0 + $1.frameCount } }
 
+  /// Those that no environment has.
+  var idleShells: [Shell] { shells + resting + surplus }
+
+  /// Whether shells that rest are to serve again before new ones are made.
+  private var isLateToRest: Bool {
+    resting.count >= restingLimit || frames.freeCount < frames.count / 16
+      || resting.reduce(0) { $0 + $1.frameCount } > frames.count / 64
+  }
+
+  /// Has what was seen in shells that rest forgotten, all of it at once; they may serve again.
+  private mutating func settleShells() {
+    translationsOf(resting.flatMap(\.seen))
+    for var shell in resting {
+      shell.seen = []
+      shells.append(shell)
+    }
+    resting = []
+  }
+
   /// Gives the frames of surplus shells back to the machine. KVM is made to forget all its tables once for all of them;
   /// no vCPU runs on theirs.
   mutating func dismantle() {
     guard !surplus.isEmpty else { return }
     let freed = surplus.flatMap(\.frames)
+    translationsOf(freed + surplus.flatMap(\.seen))
     surplus = []
-    translationsOf(freed)
     forgetTables()
     for frame in freed {
       memory.zero(frame)

@@ -10,6 +10,8 @@ import Synchronization
 @safe final class PhysicalMemory: @unchecked Sendable {
   // Invariant: both mappings cover `size` bytes of `file` from construction to deinit; the pointers never change.
   private let file: Descriptor
+  /// This process, which may have none.
+  private let process: Descriptor
   private let slot: UnsafeMutableRawPointer
   private let alias: UnsafeMutableRawPointer
   let size: UInt64
@@ -26,6 +28,7 @@ import Synchronization
       throw HostError("mmap of \(size) bytes", -error)
     }
     self.file = file
+    process = Descriptor(ckvm_own_process())
     unsafe self.slot = slot
     unsafe self.alias = alias
     self.size = size
@@ -45,6 +48,9 @@ import Synchronization
   /// anyway, to set the dirty bit.
   func bindSlot(of vm: borrowing Descriptor) throws(HostError) {
     slotFlags.store(ckvm_enable_manual_dirty_log(vm.number) >= 0 ? 1 : 0, ordering: .relaxed)
+    // Where KVM shadows page tables it would otherwise keep 2 % of the frames' number of them, and from some twenty environments on take
+    // those of one away for another's. These are enough for sixty, or sixteen for each MiB; tables of who does not run may go.
+    _ = ckvm_set_shadow_limit(vm.number, UInt32(clamping: max(frameCount / 16, 1024)))
     try setSlot(of: vm, size: size)
   }
 
@@ -143,10 +149,14 @@ import Synchronization
 
   /// Makes the hardware forget every translation to these frames, whoever holds it. The content stays.
   /// SUBSTRATE: the only operation that does so after a page-table entry was cleared or lowered.
-  func dropTranslations(_ first: Frame, count: Int) throws(HostError) {
-    let offset = UInt64(first.number) << 12
-    precondition(offset < size && UInt64(count) << 12 <= size - offset, "frame out of range")
-    try check("madvise", unsafe ckvm_drop_translations(slot + Int(offset), UInt64(count) << 12))
+  func dropTranslations(_ runs: [FrameRuns.Run]) throws(HostError) {
+    let ranges = unsafe runs.map { run in
+      let (offset, length) = (UInt64(run.first.number) << 12, UInt64(run.count) << 12)
+      precondition(offset < size && length <= size - offset, "frame out of range")
+      return unsafe iovec(iov_base: slot + Int(offset), iov_len: Int(length))
+    }
+    // Each range was found to be within the slot.
+    try check("madvise", unsafe ckvm_drop_translations(process.number, ranges, CInt(ranges.count)))
   }
 
   /// Has the host map a frame where KVM looks for it, which is some microseconds' work that the first access to it of a guest

@@ -6,8 +6,9 @@ struct Translations: Sendable {
   let hardware: Hardware?
 
   /// Every translation to the frames goes, whoever holds it.
-  func drop(_ first: Frame, count: Int) {
-    do { try memory.dropTranslations(first, count: count) } catch {
+  func drop(_ runs: [FrameRuns.Run]) {
+    guard !runs.isEmpty else { return }
+    do { try memory.dropTranslations(runs) } catch {
       // The range is mapped from construction to the end of the machine, so madvise has nothing to refuse.
       preconditionFailure("taking a page away failed: \(error)")
     }
@@ -23,7 +24,7 @@ struct Translations: Sendable {
     {
       return
     }
-    for (first, count) in runs { drop(first, count: count) }
+    drop(runs)
   }
 
   /// KVM forgets every table it built for the machine: the slot is taken out and put back. No vCPU may be in guest mode,

@@ -2,7 +2,8 @@
 extension Attack {
   static var memory: [Attack] {
     [
-      nucleus, nucleusStore, kit, tableWindow, foreignFrames, freedFrames, leftovers, revokedFrames,
+      nucleus, nucleusStore, kit, tableWindow, foreignFrames, freedFrames, leftovers, usedSpaces,
+      revokedFrames,
       grantedLess, addresses, pageVectors, hugePages,
     ]
   }
