@@ -185,7 +185,8 @@ public final class Environment: Sendable {
   public func kill() { requestEnd(.killed(status: 137)) }
 
   /// The first reason counts. Whoever runs it takes it out of guest mode and finishes it.
-  func requestEnd(_ outcome: Outcome) {
+  /// - Parameter isFinishedNext: this is the thread that does, and it does so next.
+  func requestEnd(_ outcome: Outcome, isFinishedNext: Bool = false) {
     let first = ending.withLock {
       guard $0.requested == nil else { return false }
       $0.requested = outcome
@@ -193,6 +194,7 @@ public final class Environment: Sendable {
     }
     guard first else { return }
     endRequested.store(true, ordering: .sequentiallyConsistent)
+    if isFinishedNext { return }
     latch.kick()
     processor.wake(self)
     // Which kicks again until it has ended.

@@ -43,7 +43,7 @@ extension Environment {
     }
   }
 
-  private func count(_ call: UInt32) {
+  func count(_ call: UInt32) {
     // `null` is the call whose cost is measured; it is counted by its ring number instead.
     guard call != EXO_CALL_null.rawValue else { return }
     statistics.update { $0.exocalls[Int(call)] += 1 }

@@ -56,6 +56,7 @@ extension TraceEvent.GuestExit {
       case EXO_DOORBELL_SERVE: self = .serve
       case EXO_DOORBELL_WAIT: self = .wait
       case EXO_DOORBELL_YIELD: self = .yield
+      case EXO_DOORBELL_EXIT: self = .exit
       default: self = .doorbell
       }
     case .io: self = .exception

@@ -62,7 +62,7 @@ public enum TraceEvent: Hashable, Sendable {
   }
   public enum SliceEnd: UInt8, CaseIterable, Sendable { case sleeps, ends, yields, over, stops }
   public enum GuestExit: UInt8, CaseIterable, Sendable {
-    case interrupted, serve, wait, yield, doorbell, exception, other
+    case interrupted, serve, wait, yield, exit, doorbell, exception, other
   }
 
   /// What a trace may be restricted to.

@@ -63,7 +63,7 @@ extension Processor {
       $0.state = .runnable
       return (true, true)
     }
-    if enqueues { enqueue(environment) }
+    if enqueues { enqueue(environment, .begins) }
     return begins
   }
 

@@ -42,6 +42,13 @@ final class Processor: Sendable {
   /// When the turn of the environment in possession ends for one that has woken, by `ckvm_monotonic`; 0 while there is none.
   private let turnEnds = Atomic<UInt64>(0)
 
+  /// The timer of the thread, negative if it has none.
+  let timer = Atomic<Int32>(-1)
+  /// Whether it was set for whoever has the processor to be interrupted, and nobody has seen to it.
+  private let isKickDelayed = Atomic<Bool>(false)
+  /// For how long, in nanoseconds.
+  private static let kickDelay: UInt64 = 50_000
+
   init(number: Int, hostProcessor: Int?, mayWaitAwake: Bool) {
     self.number = number
     self.hostProcessor = hostProcessor
@@ -82,6 +89,9 @@ final class Processor: Sendable {
   enum Arrival {
     /// It did not want it until now.
     case wakes
+    /// The same, and it is new. Who starts one often goes to sleep next, so that whoever has the processor is left alone for a
+    /// moment: to interrupt it takes longer.
+    case begins
     /// Its turn is over.
     case goesOn
     /// It comes after all that wait now.
@@ -89,14 +99,16 @@ final class Processor: Sendable {
   }
 
   func enqueue(_ environment: Environment, _ arrival: Arrival = .wakes) {
-    let running = queue.withLock { queue in
+    let running = queue.withLock { queue -> Environment? in
       if arrival == .yields { queue.share.yield(environment.id, to: queue.runnable.lazy.map(\.id)) }
-      queue.share.join(environment.id, wakes: arrival == .wakes)
-      let isCutShort = arrival == .wakes && cutShort(&queue, for: environment.id)
+      let wakes = arrival == .wakes || arrival == .begins
+      queue.share.join(environment.id, wakes: wakes)
+      let isCutShort = wakes && cutShort(&queue, for: environment.id)
       queue.runnable.append(environment)
       if queue.runnable.count == 1 { queue.running?.setOthersWait(true) }
       // Whoever runs with nobody waiting runs untimed, and may never leave guest mode by itself.
-      return queue.runnable.count == 1 || isCutShort ? queue.running : nil
+      guard queue.runnable.count == 1 || isCutShort, let running = queue.running else { return nil }
+      return arrival == .begins && delayKick() ? nil : running
     }
     parker.notify()
     running?.latch.kick()
@@ -119,6 +131,19 @@ final class Processor: Sendable {
     return end == 0 ? nil : end
   }
 
+  /// Has whoever runs leave guest mode in a moment, if it has not by then. False if it cannot be arranged. Under the queue's lock, as is
+  /// the end of whoever runs.
+  private func delayKick() -> Bool {
+    isKickDelayed.store(true, ordering: .relaxed)
+    guard ckvm_timer_set(timer.load(ordering: .relaxed), Self.kickDelay) < 0 else { return true }
+    isKickDelayed.store(false, ordering: .relaxed)
+    return false
+  }
+  /// Whether it was delayed: the thread sees to its timer.
+  func takeDelayedKick() -> Bool {
+    isKickDelayed.load(ordering: .relaxed) && isKickDelayed.exchange(false, ordering: .relaxed)
+  }
+
   /// Announces an environment that will be enqueued very soon. To be taken back, once, by `expectNoMore`.
   func expect() {
     queue.withLock { $0.expected += 1 }
@@ -130,6 +155,8 @@ final class Processor: Sendable {
   /// Whoever had it has given it up: its share pays.
   func end(at time: UInt64) {
     queue.withLock { queue in
+      // Before anybody has it: a timer that goes on would interrupt the next one.
+      if takeDelayedKick() { _ = ckvm_timer_set(timer.load(ordering: .relaxed), 0) }
       queue.running = nil
       if let payer = queue.payer { queue.share.charge(time &- queue.began, to: payer) }
     }

@@ -7,8 +7,8 @@ final class ProcessorLoop {
   let hardware: Hardware
   /// The vCPUs in use, by environment, and those free for the next: nothing is left in them of an environment.
   var active: [EnvironmentID: VCPUBox] = [:]
-  private var pool: [VCPUBox] = []
-  private var used: [VCPUBox] = []
+  var pool: [VCPUBox] = []
+  var used: [VCPUBox] = []
   private var timer: CInt
   /// See `ProcessorLoop+Visits`.
   var adopted: [EnvironmentID: [VCPUBox]] = [:]
@@ -18,7 +18,7 @@ final class ProcessorLoop {
   /// Those without a vCPU that have run before (`ProcessorLoop+Parking`).
   var parked: [EnvironmentID: ParkedContext] = [:]
   /// Environments that ran on an adopted vCPU last, and are to run on their own next.
-  private var ranAdopted: Set<EnvironmentID> = []
+  var ranAdopted: Set<EnvironmentID> = []
 
   final class VCPUBox {
     let vcpu: VCPU
@@ -60,6 +60,7 @@ final class ProcessorLoop {
     self.processor = processor
     self.hardware = hardware
     timer = ckvm_timer_create()
+    processor.timer.store(timer, ordering: .relaxed)
   }
   deinit { if timer >= 0 { _ = ckvm_timer_delete(timer) } }
 
@@ -153,6 +154,11 @@ final class ProcessorLoop {
           noteTold(environment, by: box.vcpu)
           if environment.trace.wants(.gate) { traceVisit(of: environment, box) }
         }
+        if processor.takeDelayedKick() {
+          // The timer was taken for it: it is set anew if there is reason to.
+          setTimer(0)
+          slice.isTimed = false
+        }
         // It may have gone elsewhere.
         if box.root != present.root.value { present = residents[box.root] ?? environment }
         switch handle(exit, of: present, box.vcpu, isHome: !isAdopted && present === environment) {
@@ -199,7 +205,10 @@ final class ProcessorLoop {
 
   private func setTimer(_ nanoseconds: UInt64) {
     // The host may have been out of timers for a moment.
-    if timer < 0 { timer = ckvm_timer_create() }
+    if timer < 0 {
+      timer = ckvm_timer_create()
+      processor.timer.store(timer, ordering: .relaxed)
+    }
     _ = ckvm_timer_set(timer, nanoseconds)
   }
 
@@ -290,6 +299,13 @@ final class ProcessorLoop {
         if environment.consolePending.load(ordering: .relaxed) { environment.machine.service.notify() }
         environment.lookForEvents()
         return .again
+      case EXO_DOORBELL_EXIT:
+        // What was submitted before comes before.
+        environment.serveRing()
+        environment.count(EXO_CALL_exit.rawValue)
+        environment.requestEnd(
+          .exited(status: UInt8(truncatingIfNeeded: value)), isFinishedNext: isHome)
+        return .ended
       case EXO_DOORBELL_DECLINE:
         // At home too: whatever came back was no answer to the call that it was on.
         return isHome && !environment.hasEntry ? .again : .declined
@@ -351,83 +367,6 @@ final class ProcessorLoop {
         space: kernel.domains[environment.id]?.shell.space ?? AddressSpace(root: environment.trap),
         memory: kernel.memory)
     }
-  }
-
-  // --- vCPUs
-
-  /// The environment's vCPU, set up at its entry when it runs for the first time.
-  private func vcpu(for environment: Environment) throws(HostError) -> VCPUBox {
-    if let box = active[environment.id] { return box }
-    return try newVCPU(
-      for: environment, at: environment.scheduling.withLock { $0.entryPoint } ?? .nowhere)
-  }
-
-  /// On which of its vCPUs an environment runs next: those that it adopted take turns with its own.
-  private func nextBox(of environment: Environment) throws(HostError) -> (VCPUBox, isAdopted: Bool) {
-    if let box = adopted[environment.id]?.first, ranAdopted.insert(environment.id).inserted {
-      return (box, true)
-    }
-    ranAdopted.remove(environment.id)
-    return (try vcpu(for: environment), false)
-  }
-
-  func newVCPU(for environment: Environment, at point: EntryPoint) throws(HostError) -> VCPUBox {
-    let began = ckvm_monotonic()
-    makeRoom()
-    let box: VCPUBox
-    if let pooled = pool.popLast() { box = pooled } else { box = try newVCPU() }
-    try hardware.prepare(box.vcpu, root: environment.root)
-    environment.machine.adoptSubstrate()
-    if box.kind != hardware.mechanisms.kind { try setModelRegisters(box) }
-    if environment.systemCallHandler != nil {
-      environment.systemCallDue.store(true, ordering: .sequentiallyConsistent)
-    }
-    box.vcpu.reset(root: environment.root, at: point, control: hardware.control)
-    if let context = parked.removeValue(forKey: environment.id) { try box.vcpu.restore(context) }
-    active[environment.id] = box
-    residents[environment.root.value] = environment
-    let spent = ckvm_monotonic() &- began
-    environment.statistics.update { $0.startup.append(("vcpu", spent)) }
-    return box
-  }
-
-  private func newVCPU() throws(HostError) -> VCPUBox {
-    let box = VCPUBox(try hardware.newVCPU())
-    box.vcpu.alignClock()
-    try setModelRegisters(box)
-    return box
-  }
-
-  /// As they are for an environment that has bound nothing to SYSCALL.
-  private func setModelRegisters(_ box: VCPUBox) throws(HostError) {
-    let mechanisms = hardware.mechanisms
-    try box.vcpu.setModelRegisters(
-      xcr0: hardware.control.xcr0, systemCall: mechanisms.systemCallRegisters(handler: nil))
-    box.kind = mechanisms.kind
-  }
-
-  /// Every register of a vCPU that holds nobody's state, for an environment to begin with.
-  func place(_ box: VCPUBox, in environment: Environment, at point: EntryPoint) throws(HostError) {
-    try box.vcpu.clearState(withKeys: hardware.keysAreOn)
-    try setModelRegisters(box)
-    box.vcpu.reset(root: environment.root, at: point, control: hardware.control)
-  }
-
-  /// A vCPU is nobody's any more. It is cleared when there is time (`recycle`).
-  func free(_ box: VCPUBox) {
-    box.tracedHost = nil
-    if box.vcpu.settle() { used.append(box) }
-  }
-
-  /// Clears the vCPUs that were freed, so that whoever comes next need not wait for it. One that cannot be cleared is closed.
-  func recycle() {
-    for box in used
-    where (try? box.vcpu.clearState(withKeys: hardware.keysAreOn)) != nil
-      && (try? setModelRegisters(box)) != nil
-    {
-      pool.append(box)
-    }
-    used = []
   }
 
   /// Breaks the environment's bindings; its vCPU, which has left guest mode for good, is free for another.

@@ -130,6 +130,7 @@
 #define EXO_DOORBELL_WAIT 16   // 4-byte store of a completion number: sleep until it, or an event, has been posted
 #define EXO_DOORBELL_DECLINE 20  // 4-byte store: this virtual processor came by a transfer; it goes back to its owner
 #define EXO_DOORBELL_YIELD 24  // 8-byte store: end the slice; to the environment of this capability, or 0
+#define EXO_DOORBELL_EXIT 32   // 4-byte store of a status: the call `exit`, without anybody having to serve it
 
 // Events. Bits of event_bind's set and values of exo_event.kind.
 #define EXO_EVENT_SLICE_END 0    // value: nanoseconds of grace

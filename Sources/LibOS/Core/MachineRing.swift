@@ -14,6 +14,9 @@
     public func wait(for completion: UInt32) {
       exo_ring_doorbell(page, UInt32(EXO_DOORBELL_WAIT), completion)
     }
+    public func exit(_ status: Int32) {
+      exo_ring_doorbell(page, UInt32(EXO_DOORBELL_EXIT), UInt32(bitPattern: status))
+    }
     @inline(__always)
     public func pause() { exo_pause() }
     @inline(__always)
