@@ -39,13 +39,13 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
   var status: UInt = 0
   var answers: UInt = 0
   var patience: UInt64 = 0
-  var submitted: UInt32 = 0
+  /// Submissions so far: in the ring the low half, in a tag above its place.
+  var count: UInt64 = 0
   var consumed: UInt32 = 0
   // One bit for each place: in use, answer arrived, and nobody wants the answer.
   var used: UInt64 = 0
   var arrived: UInt64 = 0
   var abandoned: UInt64 = 0
-  var generation: UInt64 = 0
 
   @inline(__always)
   public init(bell: Bell) { self.bell = bell }
@@ -122,15 +122,15 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
     let place = (~used).trailingZeroBitCount
     guard place < 64, limit == 64 || used.nonzeroBitCount < limit else { return nil }
     used |= 1 << UInt64(place)
-    generation &+= 64
-    let tag = generation | UInt64(place)
-    submitted &+= 1
+    count &+= 1
+    let tag = count << 6 | UInt64(place)
     let slot = submission(submitted)
     slot.pointee.tag = tag
     slot.pointee.arguments = request.arguments
     slot.pointee.call = request.call
-    slot.pointee.consumed = consumed
-    sequence(at: UInt(bitPattern: slot)).pointee.store(submitted, ordering: .releasing)
+    // The last two words together: what holds a processor up that submits many is the number of its stores.
+    lastWord(at: UInt(bitPattern: slot)).pointee.store(
+      UInt64(consumed) | UInt64(submitted) << 32, ordering: .releasing)
     return tag
   }
 
@@ -153,6 +153,7 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
       let start = bell.ticks
       repeat {
         for _ in 0..<16 {
+          // Looks without a pause would take the line away while it is being written.
           bell.pause()
           if hasCompletion(number) { return }
         }
@@ -196,6 +197,7 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
   }
 
   /// Whether an answer to this ticket's tag is still to be had.
+  @inline(__always)  // A call would be made with a copy of the whole client.
   func holds(_ tag: UInt64) -> Bool { used & bit(tag) != 0 && filed(tag).pointee.tag == tag }
 
   // MARK: - Addresses
@@ -229,10 +231,22 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
     return base.assumingMemoryBound(to: exo_completion.self) + Int((number &- 1) % UInt32(EXO_RING_CAPACITY))
   }
 
+  var submitted: UInt32 {
+    @inline(__always) get { UInt32(truncatingIfNeeded: count) }
+    set { count = UInt64(newValue) }
+  }
+
+  /// `consumed` and `sequence` of a submission.
+  @inline(__always)
+  func lastWord(at slot: UInt) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    UnsafeMutableRawPointer(bitPattern: slot &+ 56).unsafelyUnwrapped.assumingMemoryBound(
+      to: Atomic<UInt64>.self)
+  }
+
   /// The word that ends a slot of either ring.
   @inline(__always)
   func sequence(at slot: UInt) -> UnsafeMutablePointer<Atomic<UInt32>> {
-    UnsafeMutableRawPointer(bitPattern: slot + 60).unsafelyUnwrapped.assumingMemoryBound(
+    UnsafeMutableRawPointer(bitPattern: slot &+ 60).unsafelyUnwrapped.assumingMemoryBound(
       to: Atomic<UInt32>.self)
   }
 

@@ -67,9 +67,10 @@
         let begin = exo_ticks()
         let patience = Clock.scale.ticks(in: 50_000)
         repeat {
-          for turn in 0..<256 {
-            if turn > 64 { exo_pause() }
+          for _ in 0..<256 {
             if try body() { return }
+            // Who looks without a pause takes the line away while the peer writes it.
+            exo_pause()
           }
           if Events.ringHasPending { attend() }
         } while exo_ticks() &- begin < patience
