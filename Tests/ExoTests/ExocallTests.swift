@@ -308,13 +308,14 @@ import Testing
   @Test func eventsAndSlices() throws {
     let top: UInt64 = 0x7000_0000_0000
     #expect(try decode(EXO_CALL_event_bind, 0, .max, .max) == .eventUnbind)
-    #expect(
-      try decode(EXO_CALL_event_bind, Self.page, top, 0b10001)
-        == .eventBind(
-          handler: GuestAddress(Self.page), stackTop: GuestAddress(top), kinds: [.sliceEnd, .timer]))
-    #expect(
-      try decode(EXO_CALL_event_bind, Self.page, top, 0)
-        == .eventBind(handler: GuestAddress(Self.page), stackTop: GuestAddress(top), kinds: []))
+    for wanted in [[.sliceEnd, .timer], [], Event.Kind.allCases] as [[Event.Kind]] {
+      let bits = wanted.reduce(UInt64(0)) { $0 | 1 << UInt64($1.rawValue) }
+      let kinds = try #require(Event.Kinds(bits: bits))
+      #expect(Event.Kind.allCases.filter(kinds.contains) == wanted)
+      #expect(
+        try decode(EXO_CALL_event_bind, Self.page, top, bits)
+          == .eventBind(handler: GuestAddress(Self.page), stackTop: GuestAddress(top), kinds: kinds))
+    }
     for kinds in [1 << UInt64(EXO_EVENT_KINDS), 1 << 32, .max] as [UInt64] {
       #expect(refusal(EXO_CALL_event_bind, Self.page, top, kinds) == .invalid)
     }

@@ -80,12 +80,12 @@ final class KernelBench {
 
   /// Makes an exocall as a ring would.
   @discardableResult
-  func call(_ number: exo_call, _ arguments: UInt64..., by id: EnvironmentID) throws -> Completion {
+  func call(_ number: exo_call, _ arguments: UInt64..., by id: EnvironmentID) throws -> Answer {
     var five = arguments + [0, 0, 0, 0, 0]
     five.removeSubrange(5...)
     let submission = Submission(
       tag: 1, arguments: (five[0], five[1], five[2], five[3], five[4]), call: number.rawValue, consumed: 0)
-    return try kernel.carryOut(Exocall(submission), tag: 1, for: id)
+    return try kernel.carryOut(Exocall(submission), for: id)
   }
 
   func entry(_ address: UInt64, of id: EnvironmentID) -> PageTableEntry {

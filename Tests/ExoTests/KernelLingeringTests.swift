@@ -17,7 +17,7 @@ import Testing
     let user: EnvironmentID
     let handle: CapabilityHandle
     let latch = ExecutionLatch()
-    let memory: Completion
+    let memory: Answer
     var frame: Frame { Frame(UInt32(memory.values.0)) }
     var granted: CapabilityHandle? {
       bench.kernel.capabilities.entries(of: user).first { $0.authority.resource.kind == .frames }?.handle

@@ -125,7 +125,7 @@ final class KernelModel {
     case .environmentInspect(let handle), .environmentWait(let handle):
       _ = try bench.kernel.environment(handle, needing: .inspect, in: id)
       return 0
-    default: return try bench.kernel.carryOut(call, tag: 0, for: id).result
+    default: return try bench.kernel.carryOut(call, for: id).result
     }
   }
 
@@ -141,7 +141,7 @@ final class KernelModel {
   /// Those whose owner gave them up end, and those that these owned.
   private func endOrphans() {
     while true {
-      let orphans = bench.kernel.takeOrphans()
+      let orphans = bench.kernel.takeAftermath()?.orphans.map(\.id) ?? []
       if orphans.isEmpty { return }
       for id in orphans { trace.append("orphan: " + destroy(id)) }
     }

@@ -192,7 +192,7 @@ import Testing
     }
     program += Self.code(EXO_HANDLER_SEND) + Self.code(EXO_HANDLER_RESULT, 0, 4)
     func bind(_ station: NetworkBench.Station, _ claim: CapabilityHandle, _ program: [UInt8]) throws
-      -> Completion
+      -> Answer
     {
       station.write(program, at: NetworkBench.Station.scratch)
       return try net.bench.call(

@@ -25,7 +25,7 @@ import Testing
       #expect(bench.kernel.checkInvariants() == [])
       bench.kernel.destroyDomain(child)
       try bench.call(EXO_CALL_capability_drop, UInt64(handle.rawValue), by: parent)
-      _ = bench.kernel.takeOrphans()
+      _ = bench.kernel.takeAftermath()
     }
     #expect(before - bench.kernel.frames.freeCount <= 120)
     #expect(bench.kernel.checkInvariants() == [])

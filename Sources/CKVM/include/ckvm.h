@@ -160,9 +160,9 @@ uint64_t ckvm_monotonic(void);
 uint64_t ckvm_realtime(void);
 static inline uint64_t ckvm_tsc(void) { return __builtin_ia32_rdtsc(); }
 static inline void ckvm_pause(void) { __builtin_ia32_pause(); }
-/// Brings a cache line here to be written. Reads nothing and never faults.
 /// Has the page at an address mapped by the host, by a look at it.
 static inline void ckvm_touch(const void *address) { (void)*(const volatile char *)address; }
+/// Brings a cache line here to be written. Reads nothing and never faults.
 static inline void ckvm_prefetch_for_write(const void *address) {
   __asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));
 }

@@ -25,7 +25,7 @@ public enum QuotaKind: CaseIterable, Hashable, Sendable, CustomStringConvertible
 }
 
 /// An amount of everything that has a quota.
-public struct Quota: Hashable, Sendable, CustomStringConvertible {
+public struct Quota: Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
   public var frames: UInt64
   public var capabilities: UInt64
   public var bindings: UInt64

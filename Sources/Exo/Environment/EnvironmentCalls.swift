@@ -2,12 +2,11 @@ import ExoABI
 
 /// Exocalls by which one environment makes and governs others.
 extension Environment {
-  func carryOutOnEnvironment(_ call: Exocall, tag: UInt64) throws(Refusal) -> Completion? {
+  func carryOutOnEnvironment(_ call: Exocall, tag: UInt64) throws(Refusal) -> Answer? {
     switch call {
     case .environmentCreate(let quota, let processor):
       let (handle, child) = try machine.create(by: self, quota, on: processor)
-      return Completion(
-        tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(child.id.number), 0))
+      return Answer(handle, (UInt64(child.id.number), 0))
     case .eventPost(let handle, let value):
       let receiver = try target(handle, needing: .deliver)
       guard receiver.scheduling.withLock({ $0.state != .ended }) else { throw .absent }
@@ -29,7 +28,7 @@ extension Environment {
         asked.watchRevocation(until: deadline)
         return nil
       }
-      return Completion(tag: tag, result: Int64(atOnce), values: (atOnce, 0))
+      return Answer(Int64(atOnce), (atOnce, 0))
     case .environmentStart(let handle, let entryPoint):
       let child = try target(handle, needing: .control)
       guard child.processor.begin(child, at: entryPoint) else { throw .busy }
@@ -48,17 +47,17 @@ extension Environment {
     case .environmentInspect(let handle):
       let child = try target(handle, needing: .inspect)
       let held = machine.withKernel { $0.domains[child.id]?.framesHeld ?? 0 }
-      return Completion(
-        tag: tag, result: Int64(child.scheduling.withLock { $0.code }),
-        values: (UInt64(child.id.number), UInt64(held)))
+      return Answer(Int64(child.scheduling.withLock { $0.code }), (UInt64(child.id.number), UInt64(held)))
     case .environmentWait(let handle):
       let child = try target(handle, needing: .inspect)
       guard child !== self else { throw .invalid }
-      let ended = child.whenEnded { [weak self] outcome in self?.postLater(outcome.completion(tag: tag)) }
-      return ended?.completion(tag: tag)
+      let ended = child.whenEnded { [weak self] outcome in
+        self?.postLater(Completion(tag: tag, outcome.answer))
+      }
+      return ended?.answer
     default: throw .noSuchCall
     }
-    return Completion(tag: tag, result: 0)
+    return Answer()
   }
 
   /// The environment a handle names, which may have ended.
@@ -89,7 +88,7 @@ extension Environment.Scheduling {
 
 extension Outcome {
   /// As `environment_wait` tells it.
-  fileprivate func completion(tag: UInt64) -> Completion {
+  fileprivate var answer: Answer {
     let (code, values): (Int32, (UInt64, UInt64)) =
       switch self {
       case .exited(let status): (EXO_ENDED_EXITED, (UInt64(status), 0))
@@ -100,6 +99,6 @@ extension Outcome {
       case .killed(let status): (EXO_ENDED_KILLED, (UInt64(status), 0))
       case .hostFailure(let error): (EXO_ENDED_HOST_FAILURE, (UInt64(error.code), 0))
       }
-    return Completion(tag: tag, result: Int64(code), values: values)
+    return Answer(Int64(code), values)
   }
 }

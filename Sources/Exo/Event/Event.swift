@@ -18,6 +18,16 @@ struct Event: Hashable, Sendable {
     /// A packet has come to a ring that wanted to be told.
     case packets = 6
   }
+  /// Some of the kinds: a bit for each, as the ABI has them.
+  struct Kinds: Hashable, Sendable, BitwiseCopyable {
+    private let bits: UInt32
+    /// Nil if a bit stands for no kind.
+    init?(bits: UInt64) {
+      guard bits < 1 << UInt64(EXO_EVENT_KINDS) else { return nil }
+      self.bits = UInt32(bits)
+    }
+    func contains(_ kind: Kind) -> Bool { bits >> kind.rawValue & 1 != 0 }
+  }
   var kind: Kind
   var data: UInt32 = 0
   var value: UInt64 = 0

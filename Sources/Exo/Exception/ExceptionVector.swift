@@ -1,7 +1,7 @@
 import ExoABI
 
 /// The processor's exceptions (Intel SDM 3A, table 6-1).
-public struct ExceptionVector: Hashable, Comparable, Sendable, CustomStringConvertible {
+public struct ExceptionVector: Hashable, Comparable, Sendable, BitwiseCopyable, CustomStringConvertible {
   public let number: UInt8
   public init(_ number: UInt8) { self.number = number }
 

@@ -23,7 +23,10 @@ struct Refusal: Error, Hashable, Sendable {
 
 /// A decoded request: every field was read once and has a valid form. What needs the machine's state to judge
 /// (who owns what) is for the one who carries it out.
-enum Exocall: Hashable, Sendable {
+///
+/// Nothing in it is counted: to copy or drop what is would go through all of it again, in other widths than it was written, and the
+/// processor has every store before such a load reach the cache first, the answers that were just posted among them.
+enum Exocall: Hashable, Sendable, BitwiseCopyable {
   case null
   case exit(status: UInt8)
   case consoleWrite(address: GuestAddress, length: Int)
@@ -65,7 +68,7 @@ enum Exocall: Hashable, Sendable {
   case regionAccess(
     CapabilityHandle, Region.Operation, offset: Int, address: GuestAddress, length: Int)
 
-  case eventBind(handler: GuestAddress, stackTop: GuestAddress, kinds: Set<Event.Kind>)
+  case eventBind(handler: GuestAddress, stackTop: GuestAddress, kinds: Event.Kinds)
   case eventUnbind
   case eventPost(CapabilityHandle, value: UInt64)
   case timerSet(UInt64)
@@ -98,6 +101,9 @@ enum Exocall: Hashable, Sendable {
   /// The most pages one call works on: bounds how long the exokernel's lock is held.
   static let pageLimit = 1 << 16
 
+  // Part of the loop that serves: handed on in memory it would be stores enough to fill the processor's queue of them while an answer
+  // waits for its line.
+  @inline(__always)
   init(_ submission: Submission) throws(Refusal) {
     let (a, b, c, d, e) = submission.arguments
     switch submission.call {
@@ -197,10 +203,8 @@ enum Exocall: Hashable, Sendable {
         return
       }
       try Self.checkHandler(a, stackTop: b)
-      guard c < 1 << UInt64(EXO_EVENT_KINDS) else { throw .invalid }
-      self = .eventBind(
-        handler: GuestAddress(a), stackTop: GuestAddress(b),
-        kinds: Set(Event.Kind.allCases.filter { c >> UInt64($0.rawValue) & 1 != 0 }))
+      guard let kinds = Event.Kinds(bits: c) else { throw .invalid }
+      self = .eventBind(handler: GuestAddress(a), stackTop: GuestAddress(b), kinds: kinds)
     case EXO_CALL_event_post.rawValue: self = .eventPost(CapabilityHandle(rawValue: a), value: b)
     case EXO_CALL_timer_set.rawValue: self = .timerSet(a)
     case EXO_CALL_slices_allocate.rawValue:

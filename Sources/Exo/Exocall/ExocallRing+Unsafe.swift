@@ -18,8 +18,27 @@ struct Submission: Hashable, Sendable {
 /// An answer before it is posted.
 struct Completion: Sendable {
   var tag: UInt64
+  var answer: Answer
+  init(tag: UInt64, _ answer: Answer) {
+    self.tag = tag
+    self.answer = answer
+  }
+  init(tag: UInt64, result: Int64, values: (UInt64, UInt64) = (0, 0)) {
+    self.init(tag: tag, Answer(result, values))
+  }
+}
+
+/// What comes of a call. Small enough to be handed on in registers.
+struct Answer: Sendable {
   var result: Int64
-  var values: (UInt64, UInt64) = (0, 0)
+  var values: (UInt64, UInt64)
+  init(_ result: Int64 = 0, _ values: (UInt64, UInt64) = (0, 0)) {
+    self.result = result
+    self.values = values
+  }
+  init(_ handle: CapabilityHandle, _ values: (UInt64, UInt64) = (0, 0)) {
+    self.init(Int64(bitPattern: handle.rawValue), values)
+  }
 }
 
 /// The exokernel's end of an environment's submission and completion rings.
@@ -74,31 +93,40 @@ struct Completion: Sendable {
   private var previousLap: UInt32 { taken >= UInt64(Self.capacity) ? next &- Self.capacity : 0 }
 
   /// Takes the next submission. Nil if there is none.
+  @inline(__always)
   mutating func take() throws(RingMisuse) -> Submission? {
-    let entry = unsafe slot(submissions, next)
-    let sequence = unsafe sequenceWord(entry).pointee.load(ordering: .acquiring)
+    // Each word is loaded once, and as an atomic so that the compiler keeps it so. The last one is the sequence and what precedes it.
+    let entry = unsafe slot(submissions, next).assumingMemoryBound(to: Atomic<UInt64>.self)
+    let last = unsafe entry[7].load(ordering: .acquiring)
+    let sequence = UInt32(truncatingIfNeeded: last >> 32)
     if sequence == previousLap { return nil }
     guard sequence == next else { throw .sequence(found: sequence, expected: next) }
-    let raw = unsafe entry.load(as: exo_submission.self)
-    let ahead = raw.consumed &- consumed
-    guard ahead <= posted &- consumed else {
-      throw .consumedRunsBackOrAhead(found: raw.consumed, posted: posted)
+    let said = UInt32(truncatingIfNeeded: last)
+    guard said &- consumed <= posted &- consumed else {
+      throw .consumedRunsBackOrAhead(found: said, posted: posted)
     }
-    consumed = raw.consumed
-    guard sequence &- consumed <= Self.capacity else { throw .completionsNotConsumed(submission: sequence) }
+    consumed = said
+    guard sequence &- said <= Self.capacity else { throw .completionsNotConsumed(submission: sequence) }
     taken &+= 1
-    return Submission(tag: raw.tag, arguments: raw.arguments, call: raw.call, consumed: raw.consumed)
+    func word(_ index: Int) -> UInt64 { unsafe entry[index].load(ordering: .relaxed) }
+    return Submission(
+      tag: word(0), arguments: (word(1), word(2), word(3), word(4), word(5)),
+      call: UInt32(truncatingIfNeeded: word(6)), consumed: said)
   }
 
   /// Posts an answer. Never more than there are unanswered submissions, so the slot is free.
+  @inline(__always)
   mutating func post(_ completion: Completion) {
     precondition(outstanding > 0, "a completion without a submission")
     posted &+= 1
     let entry = unsafe slot(completions, posted)
-    unsafe entry.storeBytes(of: completion.tag, toByteOffset: 0, as: UInt64.self)
-    unsafe entry.storeBytes(of: completion.result, toByteOffset: 8, as: Int64.self)
-    unsafe entry.storeBytes(of: completion.values.0, toByteOffset: 16, as: UInt64.self)
-    unsafe entry.storeBytes(of: completion.values.1, toByteOffset: 24, as: UInt64.self)
+    // As atomics, so that they are moved a word at a time, as they were made: 16 bytes at once could only be loaded when both halves have
+    // reached the cache, behind the answers before them.
+    let words = unsafe entry.assumingMemoryBound(to: Atomic<UInt64>.self)
+    unsafe words[0].store(completion.tag, ordering: .relaxed)
+    unsafe words[1].store(UInt64(bitPattern: completion.answer.result), ordering: .relaxed)
+    unsafe words[2].store(completion.answer.values.0, ordering: .relaxed)
+    unsafe words[3].store(completion.answer.values.1, ordering: .relaxed)
     unsafe sequenceWord(entry).pointee.store(posted, ordering: .releasing)
   }
 }

@@ -17,7 +17,9 @@ extension Environment {
           let submission = try ring.take()
         {
           served += 1
-          if trace.wants(.exocall) { serveTraced(submission, &ring) } else { serve(submission, &ring) }
+          let began = trace.wants(.exocall) ? ckvm_monotonic() : 0
+          let result = serve(submission, &ring)
+          if began != 0 { traceCall(submission.call, result: result, since: began) }
         }
       } catch {
         requestEnd(.misused(.ring(error)))
@@ -28,28 +30,28 @@ extension Environment {
   }
 
   /// Returns the result, nil if it comes later.
-  @discardableResult
-  func serve(_ submission: Submission, _ ring: inout ExocallRing) -> Int64? {
+  @inline(__always)
+  private func serve(_ submission: Submission, _ ring: inout ExocallRing) -> Int64? {
     do throws(Refusal) {
       let call = try Exocall(submission)
-      count(submission.call)
-      guard let completion = try carryOut(call, tag: submission.tag) else { return nil }
-      post(completion, &ring)
-      return completion.result
+      statistics.exocalls.count(submission.call)
+      guard let answer = try carryOut(call, tag: submission.tag) else { return nil }
+      post(Completion(tag: submission.tag, answer), &ring)
+      return answer.result
     } catch {
-      statistics.update { $0.refused += 1 }
+      statistics.exocalls.countRefusal()
       post(Completion(tag: submission.tag, result: -Int64(error.code)), &ring)
       return -Int64(error.code)
     }
   }
 
+  /// Counts a call that came another way than through the ring.
   func count(_ call: UInt32) {
-    // `null` is the call whose cost is measured; it is counted by its ring number instead.
-    guard call != EXO_CALL_null.rawValue else { return }
-    statistics.update { $0.exocalls[Int(call)] += 1 }
+    ring.withLock { _ in statistics.exocalls.count(call) }
   }
 
   /// Posts an answer. Followed by `announcePosted`, once for all that are posted together, for whoever falls asleep at this moment.
+  @inline(__always)
   private func post(_ completion: Completion, _ ring: inout ExocallRing) {
     ring.post(completion)
     posted.store(ring.posted, ordering: .releasing)
@@ -73,10 +75,19 @@ extension Environment {
   }
 
   /// Carries a decoded call out. Nil if its completion comes later.
-  private func carryOut(_ call: Exocall, tag: UInt64) throws(Refusal) -> Completion? {
+  @inline(__always)
+  private func carryOut(_ call: Exocall, tag: UInt64) throws(Refusal) -> Answer? {
     switch call {
-    case .null: return Completion(tag: tag, result: 0)
-    case .clock: return Completion(tag: tag, result: Int64(bitPattern: ckvm_monotonic()))
+    // What needs no state is answered in the loop that serves.
+    case .null: return Answer()
+    case .clock: return Answer(Int64(bitPattern: ckvm_monotonic()))
+    default: return try carryOutWithState(call, tag: tag)
+    }
+  }
+
+  @inline(never)
+  private func carryOutWithState(_ call: Exocall, tag: UInt64) throws(Refusal) -> Answer? {
+    switch call {
     case .exit(let status):
       requestEnd(.exited(status: status))
       return nil
@@ -102,18 +113,18 @@ extension Environment {
         try kernel.bindEvents(handler: handler, stackTop: stackTop, kinds: kinds, in: id)
       }
       eventBinding.withLock { $0 = binding }
-      return Completion(tag: tag, result: 0)
+      return Answer()
     case .eventUnbind:
       eventBinding.withLock { $0 = nil }
       try machine.withKernel { (kernel) throws(Refusal) in try kernel.unbindEvents(in: id) }
-      return Completion(tag: tag, result: 0)
+      return Answer()
     case .systemCallBind(let handler):
       try bindSystemCall(handler)
-      return Completion(tag: tag, result: 0)
+      return Answer()
     case .timerSet(let time):
       setTimer(time)
       machine.service.notify()
-      return Completion(tag: tag, result: 0)
+      return Answer()
     case .predicateBind(let rule, let length, let page):
       // Nobody looks at the old page once its guarantee goes.
       if length == 0 { setPredicate(nil) }
@@ -121,16 +132,15 @@ extension Environment {
         try kernel.bindPredicate(ruleAt: rule, length: length, page: page, in: id)
       }
       setPredicate(bound)
-      return Completion(tag: tag, result: 0)
+      return Answer()
     case .gateDeadline(let time):
       setCallDeadline(time)
-      return Completion(tag: tag, result: 0)
+      return Answer()
     case .packetSend(let ring):
       let sent = try machine.network.send(ring, of: id)
       machine.tell(sent.told)
       if sent.wentOut { machine.service.giveWay() }
-      return Completion(
-        tag: tag, result: Int64(sent.taken), values: (UInt64(sent.refused), UInt64(sent.dropped)))
+      return Answer(Int64(sent.taken), (UInt64(sent.refused), UInt64(sent.dropped)))
     case .eventPost, .slicesBind, .revokeRequest, .environmentCreate, .environmentStart, .environmentStop,
       .environmentResume,
       .environmentEnd,
@@ -138,7 +148,7 @@ extension Environment {
       return try carryOutOnEnvironment(call, tag: tag)
     default:
       return try machine.withKernel { (kernel) throws(Refusal) in
-        try kernel.carryOut(call, tag: tag, for: id)
+        try kernel.carryOut(call, for: id)
       }
     }
   }
@@ -183,43 +193,40 @@ extension Environment {
 
 extension Kernel {
   /// The calls that change who may do what.
-  mutating func carryOut(_ call: Exocall, tag: UInt64, for id: EnvironmentID) throws(Refusal) -> Completion {
+  mutating func carryOut(_ call: Exocall, for id: EnvironmentID) throws(Refusal) -> Answer {
     switch call {
     case .frameAllocate(let first, let count, let alignment):
       let (capability, run) = try allocateFrames(first, count: count, alignment: alignment, for: id)
-      return Completion(
-        tag: tag, result: Int64(bitPattern: capability.rawValue),
-        values: (UInt64(run.first.number), UInt64(run.count)))
+      return Answer(capability, (UInt64(run.first.number), UInt64(run.count)))
     case .frameFree(let capability):
       guard try inspect(capability, in: id).resource.kind == .frames else { throw .badCapability }
       try drop(capability, in: id)
     case .capabilityDerive(let handle, let first, let pages, let rights):
       let derived = try derive(handle, first: first, pages: pages, rights: rights, in: id)
-      return Completion(tag: tag, result: Int64(bitPattern: derived.rawValue))
+      return Answer(derived)
     case .capabilityGrant(let handle, let receiver, let first, let pages, let rights):
       let granted = try grant(handle, to: receiver, first: first, pages: pages, rights: rights, in: id)
-      return Completion(tag: tag, result: Int64(bitPattern: granted.rawValue))
-    case .capabilityRevoke(let handle): return Completion(tag: tag, result: Int64(try revoke(handle, in: id)))
+      return Answer(granted)
+    case .capabilityRevoke(let handle): return Answer(Int64(try revoke(handle, in: id)))
     case .capabilityDrop(let handle): try drop(handle, in: id)
-    case .capabilityInspect(let handle): return try inspect(handle, in: id).completion(tag: tag)
+    case .capabilityInspect(let handle): return try inspect(handle, in: id).answer
     case .capabilityNext(let handle):
-      return Completion(tag: tag, result: Int64(bitPattern: next(after: handle, in: id).rawValue))
+      return Answer(next(after: handle, in: id))
     case .environmentMap(let target, let capability, let offset, let address, let pages, let rights):
       let child = try environment(target, needing: .control, in: id)
       try map(into: child, capability, offset: offset, at: address, pages: pages, rights: rights, by: id)
     case .slicesAllocate(let processor, let first, let count):
       let (handle, slot) = try allocateSlices(processor: processor, first: first, count: count, for: id)
-      return Completion(
-        tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(slot), UInt64(count)))
+      return Answer(handle, (UInt64(slot), UInt64(count)))
     case .guarantee(let address, let pages, let pinned):
       try guarantee(address, pages: pages, pinned, in: id)
     case .regionCreate(let size, let rule, let length):
       let handle = try createRegion(size: size, ruleAt: rule, length: length, for: id)
-      return Completion(tag: tag, result: Int64(bitPattern: handle.rawValue))
+      return Answer(handle)
     case .regionAccess(let handle, let operation, let offset, let address, let length):
       try accessRegion(handle, operation, offset: offset, address: address, length: length, by: id)
     case .pageVector(let operation, let address, let count):
-      return try carryOutVector(operation, at: address, count: count, tag: tag, for: id)
+      return try carryOutVector(operation, at: address, count: count, for: id)
     case .map(let capability, let offset, let address, let pages, let rights, let huge):
       try map(capability, offset: offset, at: address, pages: pages, rights: rights, huge: huge, in: id)
     case .unmap(let address, let pages): try unmap(address, pages: pages, in: id)
@@ -232,10 +239,10 @@ extension Kernel {
     case .transferBind(let entry): try bindEntry(entry, in: id)
     case .gateCreate:
       let (handle, number) = try createGate(in: id)
-      return Completion(tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(number), 0))
+      return Answer(handle, (UInt64(number), 0))
     case .gateConnect(let handle):
       let (number, isLocal) = try connect(handle, in: id)
-      return Completion(tag: tag, result: Int64(number), values: (isLocal ? 1 : 0, 0))
+      return Answer(Int64(number), (isLocal ? 1 : 0, 0))
     case .gateDisconnect(let number): try disconnect(number, in: id)
     case .gateSignal(let number):
       let peer = try peer(number, of: id)
@@ -246,32 +253,30 @@ extension Kernel {
         ))
     case .exceptionUnbind(let vector): try unbindException(vector, in: id)
     case .packetRingBind(let address, let slots):
-      return Completion(tag: tag, result: Int64(try bindPacketRing(address, slots: slots, in: id)))
+      return Answer(Int64(try bindPacketRing(address, slots: slots, in: id)))
     case .packetRingUnbind(let number): try unbindPacketRing(number, in: id)
     case .filterInstall(let address):
       let (handle, number) = try installFilter(at: address, in: id)
-      return Completion(tag: tag, result: Int64(bitPattern: handle.rawValue), values: (UInt64(number), 0))
+      return Answer(handle, (UInt64(number), 0))
     case .transmitDerive(let handle, let steps, let count):
       let (derived, number) = try deriveTemplate(handle, stepsAt: steps, count: count, in: id)
-      return Completion(tag: tag, result: Int64(bitPattern: derived.rawValue), values: (UInt64(number), 0))
+      return Answer(derived, (UInt64(number), 0))
     case .handlerBind(let handle, let program, let length, let region):
       if let fault = try bindHandler(handle, programAt: program, length: length, region: region, in: id) {
-        return Completion(
-          tag: tag, result: -Int64(EXO_EINVAL), values: (fault.reason.rawValue, UInt64(fault.instruction)))
+        return Answer(-Int64(EXO_EINVAL), (fault.reason.rawValue, UInt64(fault.instruction)))
       }
     case .transmitBind(let handle, let ring): try bindTemplate(handle, to: ring, in: id)
     default: throw .noSuchCall
     }
-    return Completion(tag: tag, result: 0)
+    return Answer()
   }
 }
 
 extension Authority {
   /// As `capability_inspect` tells it.
-  fileprivate func completion(tag: UInt64) -> Completion {
+  fileprivate var answer: Answer {
     let (first, count) = resource.names
-    return Completion(
-      tag: tag, result: Int64(resource.kind.rawValue),
-      values: (UInt64(rights.rawValue), UInt64(first) | UInt64(count) << 32))
+    return Answer(
+      Int64(resource.kind.rawValue), (UInt64(rights.rawValue), UInt64(first) | UInt64(count) << 32))
   }
 }

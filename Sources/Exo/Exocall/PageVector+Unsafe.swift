@@ -3,9 +3,9 @@ import ExoABI
 extension Kernel {
   /// Several page operations in one call, in order. Stops at the first that is refused.
   mutating func carryOutVector(
-    _ operation: Exocall.PageOperation, at address: GuestAddress, count: Int, tag: UInt64,
+    _ operation: Exocall.PageOperation, at address: GuestAddress, count: Int,
     for id: EnvironmentID
-  ) throws(Refusal) -> Completion {
+  ) throws(Refusal) -> Answer {
     let entries = try readVector(at: address, count: count, of: id)
     // What all of them lower is flushed once, before anybody is told.
     var lowered = LoweredPages()
@@ -20,13 +20,13 @@ extension Kernel {
         if case .protect(let address, let pages, let rights) = call {
           try protect(address, pages: pages, rights: rights, in: id, &lowered)
         } else {
-          _ = try carryOut(call, tag: tag, for: id)
+          _ = try carryOut(call, for: id)
         }
       } catch {
-        return Completion(tag: tag, result: -Int64(error.code), values: (UInt64(index), 0))
+        return Answer(-Int64(error.code), (UInt64(index), 0))
       }
     }
-    return Completion(tag: tag, result: 0, values: (UInt64(entries.count), 0))
+    return Answer(0, (UInt64(entries.count), 0))
   }
 
   /// Reads the entries once.

@@ -5,14 +5,19 @@ import Synchronization
 struct PolledRings {
   private struct Ring {
     // Invariant: `environments` holds the same environment at the same index.
-    unowned(unsafe) let environment: Environment
+    private let reference: Unmanaged<Environment>
     var look: RingLook
     /// The number of the sleep in which a look found nothing, 0 for none.
     var quiet: UInt64 = 0
 
     init(_ environment: Environment) {
-      unsafe self.environment = environment
+      unsafe reference = Unmanaged.passUnretained(environment)
       look = environment.ring.withLock { $0.look }
+    }
+    /// Without a count of it going up and down, which would be two locked instructions for each look.
+    @inline(__always)
+    func withEnvironment<R>(_ body: (Environment) -> R) -> R {
+      unsafe reference._withUnsafeGuaranteedRef { body($0) }
     }
   }
   private var environments: [Environment] = []
@@ -32,12 +37,12 @@ struct PolledRings {
     var index = 0
     while index < rings.count {
       if rings[index].look.hasWork {
-        let (served, look) = unsafe rings[index].environment.serveRing()
+        let (served, look) = rings[index].withEnvironment { $0.serveRing() }
         rings[index].look = look
         rings[index].quiet = 0
         if served { worked = true }
-      } else if unsafe rings[index].environment.isWaiting.load(ordering: .acquiring) {
-        let sleep = unsafe rings[index].environment.sleepNumber.load(ordering: .acquiring)
+      } else if rings[index].withEnvironment({ $0.isWaiting.load(ordering: .acquiring) }) {
+        let sleep = rings[index].withEnvironment { $0.sleepNumber.load(ordering: .acquiring) }
         if rings[index].quiet == sleep, Self.forget(environments[index], in: sleep) {
           environments.swapAt(index, environments.count - 1)
           environments.removeLast()

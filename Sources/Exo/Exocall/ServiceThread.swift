@@ -152,6 +152,7 @@ final class ServiceThread: Sendable {
     var clocksDue: UInt64 = 0
     var consolesDue: UInt64 = 0
     var lastWork = ckvm_monotonic()
+    var hasWorked = false
     var rounds: UInt32 = 0
     while true {
       sendAnswers()
@@ -174,12 +175,17 @@ final class ServiceThread: Sendable {
       }
       rounds &+= 1
       if worked {
-        lastWork = ckvm_monotonic()
-        if givesWay.exchange(false, ordering: .relaxed) { sched_yield() }
+        hasWorked = true
+        if givesWay.load(ordering: .relaxed) {
+          givesWay.store(false, ordering: .relaxed)
+          sched_yield()
+        }
       }
       // Also while there is work, or an environment that always has some would outlive its time limit.
       if !polls || rounds % 64 == 0 {
         let time = ckvm_monotonic()
+        // The clock is not read for each call.
+        if hasWorked { (lastWork, hasWorked) = (time, false) }
         if time >= clocksDue || !polls {
           seeToClocks(environments, at: time)
           clocksDue = time &+ UInt64(environments.count) * Self.clockShare
@@ -204,6 +210,7 @@ final class ServiceThread: Sendable {
           consolesDue = 0
         }
       }
+      // Not only for the host's sake: whoever looks without a pause takes the line away while it is being written.
       ckvm_pause()
     }
   }

@@ -5,14 +5,14 @@ import ExoABI
 struct EventBinding: Hashable, Sendable {
   var handler: GuestAddress
   var stackTop: GuestAddress
-  var kinds: Set<Event.Kind>
+  var kinds: Event.Kinds
   var pages: GuestAddress
   var pageCount: Int
 }
 
 extension Kernel {
   mutating func bindEvents(
-    handler: GuestAddress, stackTop: GuestAddress, kinds: Set<Event.Kind>, in id: EnvironmentID
+    handler: GuestAddress, stackTop: GuestAddress, kinds: Event.Kinds, in id: EnvironmentID
   ) throws(Refusal) -> EventBinding {
     guard let domain = domains[id] else { throw .absent }
     guard domain.shell.space.allows([.read, .execute], handler, count: 1, memory: memory) else {

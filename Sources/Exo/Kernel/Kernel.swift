@@ -126,10 +126,25 @@ struct Kernel: ~Copyable {
   /// Environments whose owner is gone; `Machine.withKernel` ends them.
   private var orphans: [EnvironmentID] = []
   mutating func addOrphan(_ id: EnvironmentID) { orphans.append(id) }
-  mutating func takeOrphans() -> [EnvironmentID] {
-    guard !orphans.isEmpty else { return [] }
-    defer { orphans = [] }
-    return orphans
+
+  /// What came of a call and is seen to once the kernel's lock has been let go of.
+  struct Aftermath {
+    var orphans: [(id: EnvironmentID, lives: Bool)]
+    var freedSlices: [(processor: Int, slots: Range<Int>)]
+    var newlyConnected: [EnvironmentID]
+    var signals: [(EnvironmentID, Event)]
+    var answers: [(Revocation.Asker, given: UInt64, taken: UInt64)]
+  }
+  /// Nil for most calls.
+  mutating func takeAftermath() -> Aftermath? {
+    guard
+      !orphans.isEmpty || !freedSlices.isEmpty || !newlyConnected.isEmpty || !signals.isEmpty
+        || !answers.isEmpty
+    else { return nil }
+    defer { (orphans, freedSlices, newlyConnected, signals, answers) = ([], [], [], [], []) }
+    return Aftermath(
+      orphans: orphans.map { ($0, domains[$0] != nil) }, freedSlices: freedSlices,
+      newlyConnected: newlyConnected, signals: signals, answers: answers)
   }
 
   mutating func newEnvironmentID() -> EnvironmentID {

@@ -318,20 +318,20 @@ public final class Machine: Sendable {
 
   /// The lock on authority and memory. Environments that lost their owner within it are ended after it.
   func withKernel<R, E: Error>(_ body: (inout Kernel) throws(E) -> R) throws(E) -> R {
-    let (result, orphans, slices, connected, signals, answers) = kernel.withLock { kernel in
+    let (result, aftermath) = kernel.withLock { kernel in
       let result: Result<R, E>
       do throws(E) { result = .success(try body(&kernel)) } catch { result = .failure(error) }
-      defer {
-        kernel.freedSlices.removeAll()
-        kernel.newlyConnected.removeAll()
-        kernel.signals.removeAll()
-        kernel.answers.removeAll()
-      }
-      let orphans = kernel.takeOrphans().map { (id: $0, lives: kernel.domains[$0] != nil) }
-      return (result, orphans, kernel.freedSlices, kernel.newlyConnected, kernel.signals, kernel.answers)
+      return (result, kernel.takeAftermath())
     }
-    for id in connected { environment(id)?.hasPeers.store(true, ordering: .sequentiallyConsistent) }
-    for (asker, given, taken) in answers {
+    if let aftermath { settle(aftermath) }
+    return try result.get()
+  }
+
+  private func settle(_ aftermath: Kernel.Aftermath) {
+    for id in aftermath.newlyConnected {
+      environment(id)?.hasPeers.store(true, ordering: .sequentiallyConsistent)
+    }
+    for (asker, given, taken) in aftermath.answers {
       switch asker {
       case .host(let body): body(given, taken)
       case .environment(let id, let tag):
@@ -340,9 +340,9 @@ public final class Machine: Sendable {
           environment, Completion(tag: tag, result: Int64(given + taken), values: (given, taken)))
       }
     }
-    for (id, event) in signals { environment(id)?.post(event) }
-    for (processor, slots) in slices { processors[processor].bindSlices(slots, to: nil) }
-    for (id, lives) in orphans {
+    for (id, event) in aftermath.signals { environment(id)?.post(event) }
+    for (processor, slots) in aftermath.freedSlices { processors[processor].bindSlices(slots, to: nil) }
+    for (id, lives) in aftermath.orphans {
       if lives {
         environment(id)?.kill()
       } else {
@@ -350,7 +350,6 @@ public final class Machine: Sendable {
         lifecycle.withLock { $0.environments[id] = nil }
       }
     }
-    return try result.get()
   }
 }
 

@@ -2,7 +2,7 @@ import ExoABI
 
 /// A linear address inside an environment. No conversion to the other kinds of address is implicit: only a walk
 /// of that environment's page table gives a `PhysicalAddress`.
-public struct GuestAddress: Hashable, Comparable, Sendable, CustomStringConvertible {
+public struct GuestAddress: Hashable, Comparable, Sendable, BitwiseCopyable, CustomStringConvertible {
   public var value: UInt64
   public init(_ value: UInt64) { self.value = value }
 
@@ -28,7 +28,7 @@ public struct PhysicalAddress: Hashable, Comparable, Sendable, CustomStringConve
 }
 
 /// The name of a 4 KiB page of physical memory: its index from the start of memory.
-public struct Frame: Hashable, Comparable, Sendable, CustomStringConvertible {
+public struct Frame: Hashable, Comparable, Sendable, BitwiseCopyable, CustomStringConvertible {
   public let number: UInt32
   public init(_ number: UInt32) { self.number = number }
 

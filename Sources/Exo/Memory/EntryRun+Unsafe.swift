@@ -95,13 +95,15 @@ extension PhysicalMemory {
       unsafe ckvm_prefetch_for_write(UnsafeRawPointer(words + index))
     }
     let needed = UInt64(rights.onHardware.rawValue) << 9
+    var (inAll, inSome) = (UInt64.max, UInt64(0))
     for index in 0..<run.count {
       let bits = unsafe words[index].load(ordering: .relaxed)
-      guard bits & needed == needed, bits & Self.mapped != 0, bits & PageTableEntry.pinned == 0 else {
-        return false
-      }
+      inAll &= bits
+      inSome |= bits
     }
-    return true
+    guard inAll & needed == needed, inSome & PageTableEntry.pinned == 0 else { return false }
+    // What was granted something is mapped.
+    return needed != 0 || isBound(run)
   }
 
   /// Gives every entry these rights; A, D, the frame and the grant stay. Notes what was lost.

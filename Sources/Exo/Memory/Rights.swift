@@ -1,7 +1,7 @@
 import ExoABI
 
 /// What may be done with memory. The raw values are the ABI's.
-public struct Rights: OptionSet, Hashable, Sendable, CustomStringConvertible {
+public struct Rights: OptionSet, Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
   public let rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 

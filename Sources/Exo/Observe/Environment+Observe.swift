@@ -39,11 +39,9 @@ extension Environment {
     trace.record(.ended(TraceEvent.Ending(outcome), status: status), of: id)
   }
 
-  /// As `serve`, with a record of it.
-  @inline(never) func serveTraced(_ submission: Submission, _ ring: inout ExocallRing) {
-    let began = ckvm_monotonic()
-    let result = serve(submission, &ring)
-    trace.record(.exocall(submission.call, result: result), of: id, since: began)
+  /// Records a call that was served.
+  @inline(never) func traceCall(_ call: UInt32, result: Int64?, since began: UInt64) {
+    trace.record(.exocall(call, result: result), of: id, since: began)
   }
 }
 

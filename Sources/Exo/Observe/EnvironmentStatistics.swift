@@ -1,11 +1,9 @@
 import ExoABI
 import Synchronization
 
-/// Counters of one environment, for its report. Written by whoever serves or runs it, one at a time.
+/// Counters of one environment, for its report: those of its ring, written by whoever serves it, and those of whoever runs it.
 final class EnvironmentStatistics: Sendable {
   struct Counts: Sendable {
-    var exocalls: [UInt64] = Array(repeating: 0, count: Int(EXO_CALL_COUNT.rawValue))
-    var refused: UInt64 = 0
     var exits: UInt64 = 0
     var guestNanoseconds: UInt64 = 0
     /// Times it got the processor, how long it had it, and how long of that beyond its slices.
@@ -17,6 +15,7 @@ final class EnvironmentStatistics: Sendable {
     var startup: [(step: String, nanoseconds: UInt64)] = []
   }
   private let counts = Mutex(Counts())
+  let exocalls = ExocallCounters()
 
   func update(_ change: (inout Counts) -> Void) { counts.withLock { change(&$0) } }
   var snapshot: Counts { counts.withLock { $0 } }
@@ -53,10 +52,10 @@ extension Environment {
     let writeError = console.withLock { $0.writeError }
     return Usage(
       timeInGuest: .nanoseconds(Int64(clamping: counts.guestNanoseconds)), exits: counts.exits,
-      exocalls: counts.exocalls.enumerated().compactMap { number, count in
+      exocalls: statistics.exocalls.served.enumerated().compactMap { number, count in
         count > 0 ? (Self.callName(UInt32(number)), count) : nil
       },
-      refused: counts.refused, framesPeak: counts.framesPeak,
+      refused: statistics.exocalls.refused, framesPeak: counts.framesPeak,
       startup: counts.startup.map { ($0.step, .nanoseconds(Int64(clamping: $0.nanoseconds))) },
       outputError: writeError == 0 ? nil : HostError("standard output", -writeError))
   }

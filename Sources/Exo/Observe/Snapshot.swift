@@ -102,7 +102,7 @@ extension Environment {
       excess: .nanoseconds(Int64(clamping: counts.excessNanoseconds)),
       debt: .nanoseconds(Int64(clamping: vector.excess[id] ?? 0)), frames: frames.held,
       framesPeak: max(frames.peak, counts.framesPeak), framesLimit: frames.limit, faults: counts.faults,
-      exocalls: ring.withLock { $0.taken }, refused: counts.refused,
+      exocalls: ring.withLock { $0.taken }, refused: statistics.exocalls.refused,
       events: events.counts.reduce(0, +), eventsLost: UInt64(events.lost),
       revocations: events.counts[Int(Event.Kind.revocation.rawValue)])
   }
