@@ -48,9 +48,9 @@ import Synchronization
   /// anyway, to set the dirty bit.
   func bindSlot(of vm: borrowing Descriptor) throws(HostError) {
     slotFlags.store(ckvm_enable_manual_dirty_log(vm.number) >= 0 ? 1 : 0, ordering: .relaxed)
-    // Where KVM shadows page tables it would otherwise keep 2 % of the frames' number of them, and from some twenty environments on take
-    // those of one away for another's. These are enough for sixty, or sixteen for each MiB; tables of who does not run may go.
-    _ = ckvm_set_shadow_limit(vm.number, UInt32(clamping: max(frameCount / 16, 1024)))
+    // Where KVM shadows page tables it keeps 2 % of the frames' number of them by itself, which in a small machine is enough for some twenty
+    // environments: then it takes those of one away for another's. No more in a large one: those of who rests are to go.
+    _ = ckvm_set_shadow_limit(vm.number, UInt32(clamping: max(frameCount / 50, 1024)))
     try setSlot(of: vm, size: size)
   }
 
