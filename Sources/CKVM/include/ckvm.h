@@ -93,8 +93,8 @@ int ckvm_unmap(void *address, uint64_t length);
 /// A descriptor of this process.
 int ckvm_own_process(void);
 /// Removes the translations of ranges in this mapping and in the shadow or nested tables behind it; the
-/// file keeps the content (madvise MADV_DONTNEED on a shared mapping). Where the host can do it for several ranges at once
-/// (Linux 6.16) its other processors are interrupted once.
+/// file keeps the content (madvise MADV_DONTNEED on a shared mapping). One call for several ranges where the host has it (Linux 6.13);
+/// its other processors are interrupted for each range all the same in which pages were written.
 int ckvm_drop_translations(int process, const struct iovec *ranges, int count);
 /// Frees the file's pages of a range; they read as zero afterwards.
 int ckvm_punch(int fd, uint64_t offset, uint64_t length);
