@@ -333,8 +333,14 @@ int ckvm_timer_create(void) {
   return syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &id) < 0 ? -errno : id;
 }
 int ckvm_timer_set(int timer, uint64_t nanoseconds) {
-  struct timespec step = {(time_t)(nanoseconds / 1000000000u), (long)(nanoseconds % 1000000000u)};
-  struct itimerspec spec = {step, step};
+  // Again after the first time, for a signal that comes just before KVM_RUN is lost; and not too soon, for under
+  // emulation a thread that is interrupted every 50 us does little else.
+  enum { again = 1000000 };
+  const uint64_t period = nanoseconds == 0 || nanoseconds > again ? nanoseconds : again;
+  struct itimerspec spec = {
+      {(time_t)(period / 1000000000u), (long)(period % 1000000000u)},
+      {(time_t)(nanoseconds / 1000000000u), (long)(nanoseconds % 1000000000u)},
+  };
   return result(syscall(SYS_timer_settime, timer, 0, &spec, NULL));
 }
 int ckvm_timer_delete(int timer) { return result(syscall(SYS_timer_delete, timer)); }

@@ -144,7 +144,8 @@ int ckvm_install_kick(void);
 int ckvm_kick_thread(int thread_id);
 /// A timer that kicks the calling thread; returns its id.
 int ckvm_timer_create(void);
-/// Kicks every `nanoseconds` from now on, so that one kick that comes too early is not the last; 0 stops it.
+/// Kicks in `nanoseconds`, and then every `nanoseconds`, or millisecond if that is longer: one kick that comes too early is not
+/// the last. 0 stops it.
 int ckvm_timer_set(int timer, uint64_t nanoseconds);
 int ckvm_timer_delete(int timer);
 /// A number of the calling thread's own, 0 at first.
