@@ -78,7 +78,7 @@ import Testing
       most = max(most, bench.kernel.resting.count)
       #expect(bench.kernel.idleShells.count <= Shell.restingLimit)
     }
-    #expect(most == Shell.restingLimit)
+    #expect(most == Shell.restingLimit - 1)
     #expect(bench.kernel.checkInvariants() == [])
   }
 }

@@ -26,7 +26,7 @@ struct Kernel: ~Copyable {
   /// whoever has them now; but a shell has to be rid of them before it serves again. To see to several at once costs little more
   /// than to see to one: they have mostly seen the same frames, one after another.
   var resting: [Shell] = []
-  /// How many may rest before they serve again rather than new ones.
+  /// With how many of them they are all made ready.
   var restingLimit = Shell.restingLimit
   /// Those that are not kept.
   var surplus: [Shell] = []

@@ -34,7 +34,7 @@ struct Shell: Sendable {
 
   /// How many are kept for the next environments, and how many tables one of those may have.
   static let keptLimit = 64
-  /// How many may rest (`Kernel.resting`).
+  /// With how many that rest (`Kernel.resting`) all of them are made ready.
   static let restingLimit = 8
   static let keptTables = 32
 
@@ -54,7 +54,7 @@ extension Kernel {
 
   /// A clean shell, used before or new.
   mutating func takeShell() throws(Refusal) -> Shell {
-    if shells.isEmpty, !resting.isEmpty, isLateToRest { settleShells() }
+    if shells.isEmpty, !resting.isEmpty, isShortOfFrames { settleShells() }
     guard let used = shells.last else {
       // Its frames were free, and free frames are clean.
       let shell = try makeShell()
@@ -85,6 +85,7 @@ extension Kernel {
       // Now rather than when somebody waits for it.
       clean(shell)
       if shell.seen.isEmpty { shells.append(shell) } else { resting.append(shell) }
+      if resting.count >= restingLimit { settleShells() }
       return
     }
     surplus.append(shell)
@@ -95,10 +96,9 @@ extension Kernel {
   /// Those that no environment has.
   var idleShells: [Shell] { shells + resting + surplus }
 
-  /// Whether shells that rest are to serve again before new ones are made.
-  private var isLateToRest: Bool {
-    resting.count >= restingLimit || frames.freeCount < frames.count / 16
-      || resting.reduce(0) { $0 + $1.frameCount } > frames.count / 64
+  /// Whether shells that rest are to serve again before new ones are made, few as they are.
+  private var isShortOfFrames: Bool {
+    frames.freeCount < frames.count / 16 || resting.reduce(0) { $0 + $1.frameCount } > frames.count / 64
   }
 
   /// Has what was seen in shells that rest forgotten, all of it at once; they may serve again.
