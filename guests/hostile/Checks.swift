@@ -156,3 +156,6 @@ struct Numbers {
 }
 
 func milliseconds() -> UInt64 { Clock.now / 1_000_000 }
+
+/// How long to wait for what must come, in milliseconds: under emulation, beside others, a processor may stand still for seconds.
+let patience: UInt64 = 10_000

@@ -123,7 +123,7 @@ struct Mailbox {
   func clear() { word(address).update(repeating: 0, count: 512) }
 
   /// Waits until the child has said so much; false if that takes too long.
-  func wait(for value: UInt64, _ limit: UInt64 = 2000) -> Bool {
+  func wait(for value: UInt64, _ limit: UInt64 = patience) -> Bool {
     let end = milliseconds() + limit
     while flag != value { if milliseconds() > end { return false } }
     return true

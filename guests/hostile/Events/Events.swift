@@ -96,7 +96,7 @@ extension Attack {
   /// Has the timer go off and waits for its event.
   private static func fireTimer(after posted: UInt32) -> Bool {
     exocall(EXO_CALL_timer_set, 1)
-    let end = milliseconds() + 2000
+    let end = milliseconds() + patience
     while hostile_read32(exo_kit_events) == posted { if milliseconds() > end { return false } }
     return true
   }

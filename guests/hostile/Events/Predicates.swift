@@ -96,7 +96,7 @@ extension Attack {
 private func sleepUntilTimer(_ what: @autoclosure () -> String) {
   while Events.poll() != nil {}
   Events.setTimer(at: Clock.now + 300_000)
-  let end = milliseconds() + 5000
+  let end = milliseconds() + patience
   while !Events.hasPending {
     Wakeup.sleep()
     expect(milliseconds() < end, "\(what()): no timer")

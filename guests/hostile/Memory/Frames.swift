@@ -141,7 +141,7 @@ extension Attack {
         var child = Child()
         child.give(pages, at: Place.scratch, Allow.write)
         child.start(HOSTILE_COUNT_UP, Place.scratch)
-        let end = milliseconds() + 2000
+        let end = milliseconds() + patience
         while hostile_read(Place.scratch) < 100 {
           if milliseconds() > end { unable("the child does not count") }
         }

@@ -58,7 +58,7 @@ extension Attack {
     for turn in 0..<300 {
       let before = posted()
       exocall(EXO_CALL_timer_set, 1)
-      let end = milliseconds() + 2000
+      let end = milliseconds() + patience
       while posted() == before { if milliseconds() > end { succeeded("event \(turn) does not come") } }
       take()
     }

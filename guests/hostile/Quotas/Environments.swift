@@ -71,7 +71,7 @@ extension Attack {
         if started != 0 { unable("starting: \(started)") }
       }
       // 1 + 3 + 9 + 27 each.
-      let end = milliseconds() + 4000
+      let end = milliseconds() + patience
       while mailbox[3] < UInt64(trees) * 40 {
         if milliseconds() > end { unable("\(mailbox[3]) came to life, \(mailbox[4]) were refused") }
       }
