@@ -151,8 +151,12 @@ public enum GuestCatalogue {
       "Ports in the manner of Mach, rights in messages, and an environment by which others find them.",
       [Trial(output: .containing([" promises kept, 0 broken\n"])), wide]),
     BuiltInGuest(
+      "calls", in: "GuestUnix",
+      "Calls an environment on another processor, by a line of memory each way: waiting, deaths, lies.",
+      [Trial(output: .containing([" promises kept, 0 broken\n"])), wide]),
+    BuiltInGuest(
       "ipc-soak", in: "GuestUnix",
-      "Eight environments talk in every way there is, all checked, for SECONDS.", [wide]),
+      "Ten environments talk in every way there is, all checked, for SECONDS.", [wide]),
     BuiltInGuest(
       "processes", in: "GuestUnix",
       "Makes processes of images: arguments, variables, streams, signals, groups, ends.",

@@ -55,12 +55,15 @@ import Testing
   @Test(arguments: ["messages", "sets", "rights", "dead", "liars", "names"], [1, 2])
   func ports(part: String, processors: Int) throws { try expectKept("ports", part, processors: processors) }
 
+  @Test(arguments: ["answers", "waiting", "late", "deaths", "liars"], [1, 2])
+  func calls(part: String, processors: Int) throws { try expectKept("calls", part, processors: processors) }
+
   @Test(arguments: ["spawn", "endings", "signals", "inherits", "many"], [1, 2])
   func processes(part: String, processors: Int) throws {
     try expectKept("processes", part, processors: processors)
   }
 
-  /// Eight environments and all forms of communication, for `EXO_SOAK_SECONDS`.
+  /// Ten environments and all forms of communication, for `EXO_SOAK_SECONDS`.
   @Test(arguments: [1, 2]) func soak(processors: Int) throws {
     let seconds = setting("EXO_SOAK_SECONDS") ?? 2
     try expectKept("ipc-soak", "\(seconds)", processors: processors, limit: .seconds(120 + seconds))

@@ -2,8 +2,8 @@ import ExosIPC
 import GuestRuntime
 import LibOS
 
-/// Eight environments that talk in every way there is, two by two, for as many seconds as the first argument says: pipes on a
-/// connection's page, pipes in frames, ports, calls through gates. Each checks all that comes.
+/// Ten environments that talk in every way there is, two by two, for as many seconds as the first argument says: pipes on a
+/// connection's page, pipes in frames, ports, calls through gates and by lines. Each checks all that comes.
 func ipcSoak() {
   var seconds: UInt64 = 0
   for byte in (Arguments.count > 1 ? Arguments.all[1] : "2").utf8 {
@@ -28,13 +28,14 @@ private func run(for time: UInt64) throws(ExocallError) {
     try Company.make(apart: true, slot: 2, readFrames, writeFrames),
     try Company.make(apart: true, slot: 3, answerPort, askPort),
     try Company.make(apart: false, slot: 4, answerGate, askGate),
+    try Company.make(apart: true, slot: 5, answerLine, askLine),
   ]
   try memory.map(in: all[1].first.environment, at: Company.pipe)
   try memory.map(in: all[1].second.environment, at: Company.pipe)
   for company in all { try company.start() }
   Wakeup.pause(time)
   for company in all { company.store(Word.isOver, 1) }
-  let names = ["pipes on a page", "pipes in frames", "ports", "gates"]
+  let names = ["pipes on a page", "pipes in frames", "ports", "gates", "lines"]
   for index in all.indices {
     let ends = (try all[index].second.watch.wait(), try all[index].first.watch.wait())
     let count = all[index].load(Word.done)
@@ -159,12 +160,15 @@ private func answerGate(_ argument: UInt64) -> Int32 {
     let second = Environment(capability: Capability(handle: Company[Company.Word.secondOfFirst]), number: 0)
     Company[Company.Word.gate] = try gate.capability.grant(to: second, .call).handle
   } catch { return 1 }
-  let server = GateServer()
-  server.on(Blend.self) { request throws(ExocallError) in request.0 &+ request.1 &* 3 &+ request.2 }
-  server.serve { event in
+  blender().serve { event in
     event.kind != Events.Kind.gate.rawValue || event.value != UInt64(EXO_GATE_CLOSED)
   }
   return 0
+}
+private func blender() -> GateServer {
+  let server = GateServer()
+  server.on(Blend.self) { request throws(ExocallError) in request.0 &+ request.1 &* 3 &+ request.2 }
+  return server
 }
 private func askGate(_ argument: UInt64) -> Int32 {
   do throws(ExocallError) {
@@ -175,6 +179,25 @@ private func askGate(_ argument: UInt64) -> Int32 {
       guard try connection.call(Blend.self, (turn, 5, 6)) == turn &+ 21 else { return 4 }
     }
     try connection.close()
+    Company[Word.done] = turn
+    return 0
+  } catch { return 100 + error.number }
+}
+
+private func answerLine(_ argument: UInt64) -> Int32 {
+  guard let connection = try? Company.accept() else { return 1 }
+  var server = LineServer(connection)
+  return (try? server.serve(blender())) != nil ? 0 : 2
+}
+private func askLine(_ argument: UInt64) -> Int32 {
+  do throws(ExocallError) {
+    var caller = LineCaller(try Company.connect())
+    var turn: UInt64 = 0
+    while !isOver {
+      turn &+= 1
+      guard try caller.call(Blend.self, (turn, 5, 6)) == turn &+ 21 else { return 4 }
+    }
+    caller.close()
     Company[Word.done] = turn
     return 0
   } catch { return 100 + error.number }

@@ -7,6 +7,7 @@ import LibOS
     switch Arguments.name {
     case "pipes": pipes()
     case "ports": ports()
+    case "calls": calls()
     case "processes": processes()
     case "ipc-soak": ipcSoak()
     case "part": processPart()
@@ -14,7 +15,7 @@ import LibOS
     case "sh": shell()
     default:
       print(
-        "\(Arguments.name): not one of this image's guests: pipes, ports, processes, ipc-soak, part, true, sh"
+        "\(Arguments.name): not one of this image's guests: pipes, ports, calls, processes, ipc-soak, part, true, sh"
       )
       exit(127)
     }

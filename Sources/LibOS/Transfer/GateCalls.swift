@@ -36,6 +36,21 @@
     }
   }
 
+  extension Message {
+    /// What asks for a procedure.
+    @inline(__always)
+    public init<Procedure: GateCall>(calling procedure: Procedure.Type, _ request: Procedure.Request) {
+      self.init()
+      status = Int64(Procedure.number)
+      GateCalls.put(request, &self)
+    }
+    /// What a procedure answered.
+    @inline(__always)
+    public mutating func answer<Procedure: GateCall>(of procedure: Procedure.Type) -> Procedure.Answer {
+      GateCalls.take(&self)
+    }
+  }
+
   extension Connection {
     /// Calls a procedure of the environment at the other end.
     /// - Throws: as `call(_:deadline:)`; `noSuchCall` if the server has no such procedure, and what it answers.
@@ -43,11 +58,9 @@
     public func call<Procedure: GateCall>(
       _ procedure: Procedure.Type, _ request: Procedure.Request, deadline: UInt64? = nil
     ) throws(ExocallError) -> Procedure.Answer {
-      var message = Message()
-      message.status = Int64(Procedure.number)
-      GateCalls.put(request, &message)
+      var message = Message(calling: procedure, request)
       try call(&message, deadline: deadline)
-      return GateCalls.take(&message)
+      return message.answer(of: procedure)
     }
 
     /// The same to a server that is trusted with this environment's registers.
@@ -55,11 +68,9 @@
     public func callTrusting<Procedure: GateCall>(
       _ procedure: Procedure.Type, _ request: Procedure.Request
     ) throws(ExocallError) -> Procedure.Answer {
-      var message = Message()
-      message.status = Int64(Procedure.number)
-      GateCalls.put(request, &message)
+      var message = Message(calling: procedure, request)
       try callTrusting(&message)
-      return GateCalls.take(&message)
+      return message.answer(of: procedure)
     }
   }
 
@@ -90,14 +101,18 @@
 
     /// Answers calls until `attend` says that it is enough (see `Gate.serve`).
     public func serve(attend: @escaping (Event) -> Bool = { _ in true }) {
-      Gate.serve(attend: attend) { [self] message in
-        let number = Gate.asked
-        guard let procedure = procedures.first(where: { $0.number == number }) else {
-          message.status = -Int64(EXO_ENOSYS)
-          return
-        }
-        if let error = procedure.body(&message) { message.status = -Int64(error.number) }
+      Gate.serve(attend: attend) { [self] message in answer(&message, asked: Gate.asked) }
+    }
+
+    /// Answers one call.
+    /// - Parameter number: which procedure is asked for.
+    public func answer(_ message: inout Message, asked number: Int64) {
+      message.status = 0
+      guard let procedure = procedures.first(where: { $0.number == number }) else {
+        message.status = -Int64(EXO_ENOSYS)
+        return
       }
+      if let error = procedure.body(&message) { message.status = -Int64(error.number) }
     }
   }
 #endif

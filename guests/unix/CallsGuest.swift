@@ -1,0 +1,244 @@
+import ExosIPC
+import GuestRuntime
+import LibOS
+
+/// Calls to an environment on another processor, by lines of their connection's page.
+func calls() {
+  Promises.part("answers") { () throws(ExocallError) in
+    try answers(apart: true)
+    try answers(apart: false)
+  }
+  Promises.part("waiting", waiting)
+  Promises.part("late", late)
+  Promises.part("deaths") { () throws(ExocallError) in
+    try deadCallee()
+    try deadCaller()
+  }
+  Promises.part("liars", lyingCallee)
+  Promises.part("liars", lyingCaller)
+  Promises.finish()
+}
+
+private enum Blend: GateCall {
+  typealias Request = (UInt64, UInt64, UInt32)
+  typealias Answer = (UInt64, UInt32)
+  static var number: UInt32 { 3 }
+}
+private enum Refuse: GateCall {
+  typealias Request = UInt64
+  typealias Answer = UInt64
+  static var number: UInt32 { 4 }
+}
+private enum Unknown: GateCall {
+  typealias Request = UInt64
+  typealias Answer = UInt64
+  static var number: UInt32 { 5 }
+}
+
+private func procedures() -> GateServer {
+  let server = GateServer()
+  server.on(Blend.self) { request throws(ExocallError) in (request.0 &+ request.1 &* 3, request.2 ^ 0xffff) }
+  server.on(Refuse.self) { request throws(ExocallError) in throw .outOfRange }
+  return server
+}
+
+private func outcome(_ company: inout Company, _ promise: String) throws(ExocallError) {
+  try company.start()
+  let ends = (try company.second.watch.wait(), try company.first.watch.wait())
+  let isKept = ends == (.exited(status: 0), .exited(status: 0))
+  Promises.check(isKept, isKept ? promise : "\(promise): the caller \(ends.0), the callee \(ends.1)")
+  company.finish()
+}
+
+/// What became of a call.
+private func failure(_ body: () throws(ExocallError) -> Void) -> ExocallError? {
+  do throws(ExocallError) {
+    try body()
+    return nil
+  } catch { return error }
+}
+
+private func serve(_ argument: UInt64) -> Int32 {
+  guard let connection = try? Company.accept() else { return 1 }
+  var server = LineServer(connection)
+  do throws(PipeError) { try server.serve(procedures()) } catch { return 2 }
+  return 0
+}
+
+private func answers(apart: Bool) throws(ExocallError) {
+  var company = try Company.make(
+    apart: apart, serve,
+    { _ in
+      guard let connection = try? Company.connect() else { return 1 }
+      var caller = LineCaller(connection)
+      do throws(ExocallError) {
+        for turn in 0..<20_000 as Range<UInt64> {
+          let answer = try caller.call(Blend.self, (turn, 7, UInt32(turn)))
+          guard answer == (turn + 21, UInt32(turn) ^ 0xffff) else { return 2 }
+        }
+      } catch { return 3 }
+      guard failure({ () throws(ExocallError) in _ = try caller.call(Refuse.self, 1) }) == .outOfRange else {
+        return 4
+      }
+      guard failure({ () throws(ExocallError) in _ = try caller.call(Unknown.self, 1) }) == .noSuchCall else {
+        return 5
+      }
+      caller.close()
+      return 0
+    })
+  try outcome(
+    &company,
+    "20,000 calls and their answers, and errors, \(apart ? "between processors" : "on one processor")")
+}
+
+/// Both sleep between: a call or an answer that finds nobody watching wakes.
+private func waiting() throws(ExocallError) {
+  var company = try Company.make(
+    apart: true,
+    { _ in
+      guard let connection = try? Company.accept() else { return 1 }
+      var server = LineServer(connection)
+      let end =
+        (try? server.serve { message in
+          if message.words.0 % 2 == 1 { Wakeup.pause(3_000_000) }
+          message.words.0 += 1
+        }) != nil
+      return end ? 0 : 2
+    },
+    { _ in
+      guard let connection = try? Company.connect() else { return 1 }
+      var caller = LineCaller(connection)
+      var message = Message()
+      for turn in 0..<40 as Range<UInt64> {
+        if turn % 4 < 2 { Wakeup.pause(3_000_000) }
+        message.words.0 = turn
+        guard (try? caller.call(&message, deadline: Clock.now + 5_000_000_000)) != nil else { return 2 }
+        guard message.words.0 == turn + 1 else { return 3 }
+      }
+      caller.close()
+      return 0
+    })
+  try outcome(&company, "who has gone to sleep is woken by a call, and by its answer")
+}
+
+/// A callee that takes its time: its answer is not taken for that to the next call.
+private func late() throws(ExocallError) {
+  var company = try Company.make(
+    apart: true,
+    { _ in
+      guard let connection = try? Company.accept() else { return 1 }
+      var server = LineServer(connection)
+      let end =
+        (try? server.serve { message in
+          if message.words.0 == 1 { Wakeup.pause(30_000_000) }
+          message.words.0 += 100
+        }) != nil
+      return end ? 0 : 2
+    },
+    { _ in
+      guard let connection = try? Company.connect() else { return 1 }
+      var caller = LineCaller(connection)
+      var message = Message()
+      message.words.0 = 1
+      let error = failure { () throws(ExocallError) in
+        try caller.call(&message, deadline: Clock.now + 5_000_000)
+      }
+      guard error == .timedOut else { return 2 }
+      for turn in 2..<20 as Range<UInt64> {
+        message.words.0 = turn
+        guard failure({ () throws(ExocallError) in try caller.call(&message) }) == nil else { return 3 }
+        guard message.words.0 == turn + 100 else { return 4 }
+      }
+      caller.close()
+      return 0
+    })
+  try outcome(&company, "a call is given up in time, and its late answer is dropped")
+}
+
+private func deadCallee() throws(ExocallError) {
+  var company = try Company.make(
+    apart: true,
+    { _ in
+      guard let connection = try? Company.accept() else { return 1 }
+      var server = LineServer(connection)
+      return (try? server.take(until: Clock.now + 5_000_000_000)) != nil ? 0 : 2
+    },
+    { _ in
+      guard let connection = try? Company.connect() else { return 1 }
+      var caller = LineCaller(connection)
+      var message = Message()
+      guard failure({ () throws(ExocallError) in try caller.call(&message) }) == .closedPipe else { return 2 }
+      return failure { () throws(ExocallError) in try caller.call(&message) } == .closedPipe ? 0 : 3
+    })
+  try outcome(&company, "a callee that ends within a call is an error to its caller")
+}
+
+private func deadCaller() throws(ExocallError) {
+  var company = try Company.make(
+    apart: true,
+    { _ in
+      guard let connection = try? Company.accept() else { return 1 }
+      var server = LineServer(connection)
+      var calls = 0
+      guard (try? server.serve({ _ in calls += 1 })) != nil else { return 2 }
+      return calls == 3 ? 0 : 3
+    },
+    { _ in
+      guard let connection = try? Company.connect() else { return 1 }
+      var caller = LineCaller(connection)
+      var message = Message()
+      for _ in 0..<2 {
+        guard (try? caller.call(&message)) != nil else { return 2 }
+      }
+      // The third has nobody who takes its answer.
+      _ = try? caller.call(&message, deadline: Clock.now)
+      return 0
+    })
+  try outcome(&company, "a caller that ends without a word ends its server's work")
+}
+
+private func lyingCallee() throws(ExocallError) {
+  var company = try Company.make(
+    apart: true,
+    { _ in
+      guard let connection = try? Company.accept() else { return 1 }
+      var server = LineServer(connection)
+      guard (try? server.take()) != nil else { return 2 }
+      // An answer to a call that was not made. Whoever sleeps does not see it otherwise.
+      exo_store64(UInt64(UInt(bitPattern: connection.page)) + 128, 1 << 40)
+      try? connection.signal()
+      while connection.peer != .closed { pause(1_000_000) }
+      return 0
+    },
+    { _ in
+      guard let connection = try? Company.connect() else { return 1 }
+      var caller = LineCaller(connection)
+      var message = Message()
+      return failure { () throws(ExocallError) in try caller.call(&message) } == .inputOutput ? 0 : 2
+    })
+  try outcome(&company, "an answer to a call that was not made is an error")
+}
+
+private func lyingCaller() throws(ExocallError) {
+  var company = try Company.make(
+    apart: true,
+    { _ in
+      guard let connection = try? Company.accept() else { return 1 }
+      var server = LineServer(connection)
+      do throws(PipeError) { try server.serve { _ in } } catch { return error == .corrupt ? 0 : 2 }
+      return 3
+    },
+    { _ in
+      guard let connection = try? Company.connect() else { return 1 }
+      var caller = LineCaller(connection)
+      var message = Message()
+      for _ in 0..<3 {
+        guard (try? caller.call(&message)) != nil else { return 2 }
+      }
+      exo_store64(UInt64(UInt(bitPattern: connection.page)), 1)
+      try? connection.signal()
+      while connection.peer != .closed { pause(1_000_000) }
+      return 0
+    })
+  try outcome(&company, "a call from the past is an error")
+}
