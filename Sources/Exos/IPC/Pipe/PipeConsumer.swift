@@ -113,6 +113,12 @@ public struct PipeConsumer: ~Copyable {
     while left > 0, stamp.pointee.load(ordering: .acquiring) == position { left &-= 1 }
   }
 
+  /// Whether something has come that was not seen before: one load.
+  @inline(__always)
+  var hasNews: Bool {
+    let stamp = memory.word(PipeMemory.stampOffset).pointee.load(ordering: .acquiring)
+    return stamp != position && stamp != PipeMemory.updating
+  }
   /// Bytes that have been seen to be there.
   var held: UInt64 { seen &- position }
   /// Takes note of what is there without reading it; false if there is nothing.

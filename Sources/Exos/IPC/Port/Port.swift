@@ -91,6 +91,8 @@
         }
         return false
       }
+      // One line can be watched; of several none.
+      if deadline != 0, ports.count == 1, ports[0].links.count == 1 { ports[0].links[0].glance() }
       if look(), let found { return found }
       func announce(_ isAsleep: Bool) {
         for port in ports {
@@ -173,6 +175,7 @@
     /// Waits for the answer to a message, in the order in which they are given.
     /// - Throws: `dead`, `wouldBlock`, `timedOut`, `corrupt`.
     public func receiveReply(until deadline: UInt64? = nil) throws(PortError) -> PortFrame {
+      if deadline != 0 { link.glance() }
       if let frame = try link.take() { return frame }
       var found: PortFrame?
       let link = self.link

@@ -40,6 +40,18 @@
       return .dead
     }
 
+    /// Looks out for a message that is on its way from another processor. Who looks without a pause takes the line away while the
+    /// peer writes it.
+    @inline(__always)
+    func glance() {
+      if peer.isLocal { return }
+      var left = 50
+      while left > 0, !consumer.hasNews {
+        exo_pause()
+        left -= 1
+      }
+    }
+
     /// - Throws: `dead` when the peer has gone and all was taken.
     func take() throws(PortError) -> PortFrame? {
       let isGone = peer.isGone()
