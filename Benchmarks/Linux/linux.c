@@ -30,6 +30,9 @@ static const struct way ways_rpc[] = {{linux_pipe, SAME, "two pipes, one process
                         ways_pipe[] = {{linux_pipe, SAME, "two pipes, one processor"},
                                        {linux_pipe, CROSS, "two pipes, two processors"},
                                        {NULL, 0, NULL}},
+                        ways_socket[] = {{linux_socket, SAME, "Unix socket pair, one processor"},
+                                         {linux_socket, CROSS, "Unix socket pair, two processors"},
+                                         {NULL, 0, NULL}},
                         ways_block[] = {{linux_pipe_64k, SAME, "pipe and a byte back, one processor"},
                                         {linux_pipe_64k, CROSS, "pipe and a byte back, two processors"},
                                         {NULL, 0, NULL}},
@@ -40,6 +43,16 @@ static const struct way ways_rpc[] = {{linux_pipe, SAME, "two pipes, one process
 static const struct way ways_thread[] = {{linux_thread_futex, SAME, "futex hand-off between two threads"},
                                          {linux_thread_yield, SAME, "sched_yield between two threads"},
                                          {NULL, 0, NULL}};
+
+// Where both ends are on the same terms as Exo's.
+static double linux_pipe_across(struct bench_linux *l, uint32_t iterations) {
+  double ns = linux_pipe(l, iterations, CROSS);
+  return ns < 0 ? ns : ns / 2;
+}
+static double linux_futex_across(struct bench_linux *l, uint32_t iterations) {
+  double ns = linux_futex(l, iterations, CROSS);
+  return ns < 0 ? ns : ns / 2;
+}
 
 struct row {
   const char *name;
@@ -75,6 +88,9 @@ static const struct row rows[] = {
     {"lrpc", NULL, ways_rpc, 5, 1, "round trip"},
     {"tlrpc", NULL, ways_rpc, 5, 1, "round trip"},
     {"mach_port", NULL, ways_rpc, 5, 1, "round trip"},
+    {"urpc", NULL, ways_socket, 7, 1, "round trip"},
+    {"pipe_across", linux_pipe_across, NULL, 0, 1, "two pipes, two processors; one way"},
+    {"shm_across", linux_futex_across, NULL, 0, 1, "futex in shared memory, two processors; one way"},
     {"dirty", linux_dirty, NULL, 0, 1,
      "one page: soft-dirty bit in /proc/self/pagemap, or PAGEMAP_SCAN without it"},
     {"prot1", linux_prot1, NULL, 0, 1, "mprotect of one page"},

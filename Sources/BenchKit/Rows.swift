@@ -30,6 +30,7 @@ extension BenchRow {
   ]
 
   private static let two = "both parties busy, on two processors"
+  private static let across = "both parties on two processors, Linux's too"
   private static let served = "caller on the first processor, server polling on the second"
 
   private static let mixed = "24 jobs, 8 at a time, on two processors"
@@ -69,6 +70,9 @@ extension BenchRow {
     row("lrpc", .ipc, "procedure call between address spaces"),
     row("tlrpc", .ipc, "the same, the server trusted with the registers"),
     row("mach_port", .ipc, "message to a port and its answer", at: two),
+    row("urpc", .ipc, "procedure call between processors", at: two),
+    row("pipe_across", .ipc, "one byte, one way", at: across),
+    row("shm_across", .ipc, "one word, one way, to one that may sleep", at: across),
   ]
   /// What Exo's own row does, beside a Linux that protects as Exo does, from the other processor.
   private static let remote = [

@@ -21,7 +21,10 @@ import Testing
       "transfer",
       "pct_cross_core pct_same_core_sync pct_same_core_async yield_to event_injected event_polled"
     ),
-    ("ipc", "pipe_latency pipe_inlined pipe_64k shm_latency lrpc tlrpc mach_port"),
+    (
+      "ipc",
+      "pipe_latency pipe_inlined pipe_64k shm_latency lrpc tlrpc mach_port urpc pipe_across shm_across"
+    ),
     ("vm", "dirty prot1 prot100 unprot100 trap appel1 appel2 prot100_remote"),
     ("compute", "matmul150_int matmul150_double matmul1024_double"),
     (

@@ -13,7 +13,8 @@ final class ExoContestant: Contestant {
   private var wide: (machine: Machine, session: GuestSession)?
   private static let wideRows: Set<String> = [
     "pct_cross_core", "shm_latency", "event_polled", "event_injected", "pipe_latency", "pipe_inlined",
-    "pipe_64k", "mach_port", "global_throughput", "global_latency", "global_unfairness",
+    "pipe_64k", "mach_port", "urpc", "pipe_across", "shm_across", "global_throughput", "global_latency",
+    "global_unfairness",
   ]
   private lazy var crowd = Crowd(image)
   /// Of the last sample that had one.
@@ -137,6 +138,10 @@ private let descriptions = [
     "LibOS pipe of 8 KiB in shared frames between two processors: one write, copied in and out in pieces of 4 KiB",
   "mach_port":
     "LibOS port: a message to an environment on the other processor, and its answer; the exokernel keeps who may send",
+  "urpc":
+    "LibOS call to an environment on the other processor: a line each way; who waits long sleeps",
+  "pipe_across": "as pipe_latency",
+  "shm_across": "half a call as in urpc: a line stored, and seen by who watches and then sleeps",
   "spawn_wait": "LibOS process from an image in memory, with arguments, to the answer that it has ended",
   "shm_latency": "a line of a connection, one way",
   "slice_error":
@@ -193,6 +198,6 @@ private let descriptions = [
   "alive_memory":
     "1,000 environments that wait for input, 64 of them with a vCPU: what the host has less than before, the machine's own memory left out",
   "parked_memory":
-    "what the host has less for each more that is parked, from 500 environments to 1,500; the machine's own memory left out",
+    "what the host has less for each more that is parked, from 500 environments to 1,000; the machine's own memory left out",
   "launch_hello": "exorun launch hello as a process of its own, from spawn to wait",
 ]

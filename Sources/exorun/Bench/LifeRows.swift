@@ -84,7 +84,7 @@ struct LifeRows {
     var total = 0.0
     for _ in 0..<count {
       total += try firstInstruction(in: machine, since: bench_ticks())
-      usleep(2000)  // until its vCPU is free
+      usleep(2000)  // until its vCPU is free, and nobody polls for more
     }
     return total
   }

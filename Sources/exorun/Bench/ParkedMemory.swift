@@ -7,7 +7,7 @@ import Glibc
 /// for input that does not come.
 enum ParkedMemory {
   static let crowd = 1000
-  private static let manyParked = 1500
+  private static let manyParked = 1000
   /// From here on nothing grows but what is kept for each that is parked: those with a vCPU are as many as there will be, and so
   /// are KVM's shadow tables, which it keeps as a cache of a size that goes with the machine's memory.
   static let alive = 500
@@ -26,7 +26,7 @@ enum ParkedMemory {
 
   /// Bytes for each more that is parked.
   static func ofParked(_ image: GuestImage) throws(SampleError) -> Double {
-    let parking = try start(image, memory: 3 << 29)
+    let parking = try start(image)
     defer { parking.machine.stop() }
     try parking.park(alive)
     var (counts, sizes) = ([Double(parking.count)], [try inUse()])
@@ -41,8 +41,8 @@ enum ParkedMemory {
   }
 
   /// With one environment, for which the machine is measured and its own things are made.
-  private static func start(_ image: GuestImage, memory: UInt64 = 1 << 30) throws(SampleError) -> Parking {
-    let parking = try Parking(image, memory: memory)
+  private static func start(_ image: GuestImage) throws(SampleError) -> Parking {
+    let parking = try Parking(image)
     try parking.park(1)
     return parking
   }

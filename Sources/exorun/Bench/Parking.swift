@@ -16,12 +16,11 @@ final class Parking {
     let count = Atomic<Int>(0)
   }
 
-  /// - Parameter memory: bytes.
-  init(_ image: GuestImage, memory: UInt64 = 1 << 30) throws(SampleError) {
+  init(_ image: GuestImage) throws(SampleError) {
     self.image = image
     silence = try Pipe()
     var configuration = Machine.Configuration()
-    configuration.memory = memory
+    configuration.memory = 1 << 30
     do throws(MachineError) { machine = try Machine(configuration) } catch { throw .failed("\(error)") }
   }
 
@@ -42,7 +41,7 @@ final class Parking {
       guard monotonicNanoseconds() < end else { throw .failed("not all of the environments run") }
       usleep(1000)
     }
-    usleep(100_000)
+    usleep(30_000)
   }
 }
 
