@@ -40,9 +40,7 @@ enum Inverted {
   @inline(__always)
   private static func change(_ first: UInt64, _ count: UInt64, _ rights: Rights) -> Bool {
     guard let pages else { return false }
-    for page in first..<first + count {
-      guard table?.setRights(of: number(page), rights) ?? false else { return false }
-    }
+    guard table?.setRights(of: number(first)..<number(first + count), rights) ?? false else { return false }
     return rights.contains(.write) ? pages.unprotect(first, count) : pages.protect(first, count)
   }
 

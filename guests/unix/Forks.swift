@@ -186,12 +186,13 @@ private func refused() {
   small.quota = EnvironmentQuota(frames: 4, capabilities: 64, bindings: 8)
   Promises.check(
     failure(small) == .exocall(.quotaExceeded), "a child without frames for its tables is refused")
-  // All but a few of the frames are taken: what the machine has, or what this environment may hold.
+  // All but a few of the frames are taken: what the machine has, or what this environment may hold. The few are enough for a child's
+  // tables and not for its copies, be it that the tables are new or that they are another's who has ended.
   var taken: [Capability] = []
   taken.reserveCapacity(4096)
   var options = Process.ForkOptions()
   options.quota = EnvironmentQuota(frames: 64, capabilities: 64, bindings: 8)
-  let spare = try? Exocall.frameAllocate(count: 72)
+  let spare = try? Exocall.frameAllocate(count: 40)
   var size: UInt64 = 1 << 16
   while size > 0, taken.count < 4096 {
     if let grant = try? Exocall.frameAllocate(count: size) { taken.append(grant.owner) } else { size /= 2 }

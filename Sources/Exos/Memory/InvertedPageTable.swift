@@ -21,9 +21,11 @@ public struct InvertedPageTable {
   }
 
   @inline(__always)
-  private func hash(_ page: UInt64) -> Int {
-    Int(truncatingIfNeeded: (page &* 0x9e37_79b9_7f4a_7c15) >> 32) & (anchors.count - 1)
+  private static func hash(_ page: UInt64) -> Int {
+    Int(truncatingIfNeeded: (page &* 0x9e37_79b9_7f4a_7c15) >> 32)
   }
+  @inline(__always)
+  private func hash(_ page: UInt64) -> Int { Self.hash(page) & (anchors.count - 1) }
 
   /// The frame that has a page; nil if none does.
   @inline(__always)
@@ -70,5 +72,22 @@ public struct InvertedPageTable {
     guard let frame = find(page: page) else { return false }
     entries[frame].rights = rights
     return true
+  }
+
+  /// The same for several pages, which must all have a frame: false if one has none, and those before it are done.
+  @discardableResult
+  public mutating func setRights(of pages: Range<UInt64>, _ rights: Rights) -> Bool {
+    let last = anchors.count - 1
+    return anchors.withUnsafeBufferPointer { anchors in
+      entries.withUnsafeMutableBufferPointer { entries in
+        for page in pages {
+          var frame = anchors[Self.hash(page) & last]
+          while frame >= 0, entries[Int(frame)].page != page { frame = entries[Int(frame)].next }
+          if frame < 0 { return false }
+          entries[Int(frame)].rights = rights
+        }
+        return true
+      }
+    }
   }
 }
