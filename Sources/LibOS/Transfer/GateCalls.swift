@@ -105,7 +105,9 @@
     }
 
     /// Answers one call.
-    /// - Parameter number: which procedure is asked for.
+    /// - Parameters:
+    ///   - message: what is asked, and then the answer.
+    ///   - number: which procedure is asked for.
     public func answer(_ message: inout Message, asked number: Int64) {
       message.status = 0
       guard let procedure = procedures.first(where: { $0.number == number }) else {

@@ -18,8 +18,10 @@
       peer = PipePeer(connection)
     }
 
-    /// Calls, and returns with the answer in `message`: it watches for it for a while, then sleeps. `message.gate` is not used.
-    /// - Parameter deadline: nanoseconds of `Clock.now` at which to give up; nil for never. What comes later is dropped.
+    /// Calls, and returns with the answer: it watches for it for a while, then sleeps.
+    /// - Parameters:
+    ///   - message: the words that go there, and those that come back. `gate` is not used.
+    ///   - deadline: nanoseconds of `Clock.now` at which to give up; nil for never. What comes later is dropped.
     /// - Throws: `closedPipe` if the other end has closed or ended, `timedOut`, `inputOutput` if it breaks the protocol; what the
     ///   handler answered.
     @inline(__always)
