@@ -205,25 +205,33 @@ private func sleeps() throws(ExocallError) {
 private func deadlocks() throws(ExocallError) {
   try Threads.begin()
   let (first, second) = (Mutex(), Mutex())
-  var refused: ThreadError?
+  var (holdsFirst, holdsSecond) = (false, false)
+  var refusals = 0
+  /// Takes a lock while holding another: one of the two threads is told, whichever comes second.
+  func take(_ lock: Mutex) {
+    do throws(ThreadError) {
+      try lock.lock()
+      try lock.unlock()
+    } catch { if error == .deadlock { refusals += 1 } }
+  }
   _ = inThreads { () throws(ThreadError) in
     let other = try Threads.spawn {
       try? second.lock()
-      Threads.yield()
-      // Now the first thread has the first lock and waits for this one's.
-      do throws(ThreadError) { try first.lock() } catch { refused = error }
+      holdsSecond = true
+      while !holdsFirst { Threads.yield() }
+      take(first)
       try? second.unlock()
     }
     try first.lock()
-    Threads.yield()
-    try second.lock()
-    try second.unlock()
+    holdsFirst = true
+    while !holdsSecond { Threads.yield() }
+    take(second)
     try first.unlock()
     try Threads.join(other)
   }
-  Promises.check(refused == .deadlock, "a circle of two locks is refused to whoever would close it")
+  Promises.check(refusals == 1, "a circle of two locks is refused to whoever would close it")
   let never = Channel<Int>()
-  refused = nil
+  var refused: ThreadError?
   do throws(ThreadError) { _ = try never.receive() } catch { refused = error }
   Promises.check(refused == .deadlock, "waiting for what nobody is left to send is told")
   refused = nil

@@ -95,3 +95,18 @@ func pause(_ nanoseconds: UInt64) {
   let end = Clock.now + nanoseconds
   while Clock.now < end { exo_yield(Startup.page.pointee.doorbell, 0) }
 }
+
+/// What became of an attempt.
+func failure<Failure: Error>(_ body: () throws(Failure) -> Void) -> Failure? {
+  do throws(Failure) {
+    try body()
+    return nil
+  } catch { return error }
+}
+
+extension Promises {
+  /// That an environment has exited with 0.
+  static func check(_ end: EnvironmentEnd, _ promise: String) {
+    check(end == .exited(status: 0), end == .exited(status: 0) ? promise : "\(promise): it \(end)")
+  }
+}

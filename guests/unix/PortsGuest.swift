@@ -16,10 +16,6 @@ func ports() {
   Promises.finish()
 }
 
-private func outcome(_ end: EnvironmentEnd, _ promise: String) {
-  Promises.check(end == .exited(status: 0), end == .exited(status: 0) ? promise : "\(promise): it \(end)")
-}
-
 /// The second of a company, as the first calls it, and the other way round.
 private var second: Environment {
   Environment(capability: Capability(handle: Company[Company.Word.secondOfFirst]), number: 0)
@@ -73,10 +69,10 @@ private func messages(apart: Bool) throws(ExocallError) {
       return 0
     })
   try company.start()
-  outcome(
+  Promises.check(
     try company.first.watch.wait(),
     "3,000 messages of all sizes, a third answered, \(apart ? "apart" : "on one processor")")
-  outcome(try company.second.watch.wait(), "and their sender sees the port die")
+  Promises.check(try company.second.watch.wait(), "and their sender sees the port die")
   company.finish()
 }
 
@@ -116,16 +112,9 @@ private func sets() throws(ExocallError) {
       return 0
     })
   try company.start()
-  outcome(try company.first.watch.wait(), "a port set gives the messages of both ports")
-  outcome(try company.second.watch.wait(), "and its sender sent all")
+  Promises.check(try company.first.watch.wait(), "a port set gives the messages of both ports")
+  Promises.check(try company.second.watch.wait(), "and its sender sent all")
   company.finish()
-}
-
-private func failure(_ body: () throws(PortError) -> Void) -> PortError? {
-  do throws(PortError) {
-    try body()
-    return nil
-  } catch { return error }
 }
 
 /// The second sends a right to a port of its own, through which the first answers.
@@ -156,8 +145,8 @@ private func rights() throws(ExocallError) {
       return 0
     })
   try company.start()
-  outcome(try company.first.watch.wait(), "a right to send came in a message and serves")
-  outcome(try company.second.watch.wait(), "and its port got what was sent")
+  Promises.check(try company.first.watch.wait(), "a right to send came in a message and serves")
+  Promises.check(try company.second.watch.wait(), "and its port got what was sent")
   company.finish()
 }
 
@@ -183,7 +172,7 @@ private func dead() throws(ExocallError) {
   while Company[Company.Word.free] != 1 { pause(1_000_000) }
   pause(10_000_000)
   try company.first.environment.end(status: 9)
-  outcome(
+  Promises.check(
     try company.second.watch.wait(), "who waits for an answer from a port that dies is told, and notified")
   company.finish()
 }
@@ -218,7 +207,7 @@ private func liarPorts() throws(ExocallError) {
       return 0
     })
   try company.start()
-  outcome(try company.first.watch.wait(), "a sender that lies is let go of")
+  Promises.check(try company.first.watch.wait(), "a sender that lies is let go of")
   company.finish()
 }
 
@@ -292,9 +281,10 @@ private func names() throws(ExocallError) {
   try client.start()
   try NameService.introduce(server.environment, to: service.environment)
   try NameService.introduce(client.environment, to: service.environment)
-  outcome(try server.watch.wait(), "a server registered its port under a name")
+  Promises.check(try server.watch.wait(), "a server registered its port under a name")
   server.release()
-  outcome(try client.watch.wait(), "a client found it, used it, could not take its name, and saw it go")
+  Promises.check(
+    try client.watch.wait(), "a client found it, used it, could not take its name, and saw it go")
   client.release()
   service.release()
   try Exocall.unmap(Company.address, pages: 1)
