@@ -16,9 +16,19 @@ import ExoGuests
   private var current = ""
 
   deinit {
-    session?.close()
-    machine?.stop()
+    end()
     unsafe bench_wire_close(wire)
+  }
+
+  static func has(_ row: BenchRow) -> Bool { rows[row.id] != nil }
+
+  /// Ends whatever runs for the last row.
+  func end() {
+    session?.close()
+    session = nil
+    others = []
+    machine?.stop()
+    machine = nil
   }
 
   private static let rows: [String: (byHandler: Bool, others: Int)] = [
@@ -37,11 +47,7 @@ import ExoGuests
   }
 
   private func prepare(byHandler: Bool, others count: Int) throws(SampleError) {
-    session?.close()
-    session = nil
-    others = []
-    machine?.stop()
-    machine = nil
+    end()
     guard let bytes = ExoGuests.image("GuestNetwork") else { throw .unavailable("the guest is not built in") }
     // Linux would go on looking for an environment at the address of the one before.
     unsafe bench_wire_close(wire)
