@@ -9,7 +9,12 @@ import Exo
 final class DemuxRows {
   private struct Set: ~Copyable {
     var classifier = PacketClassifier()
-    var packets: [PacketBatch] = []
+    var packets = Batches { _ in Held(batch: PacketBatch()) }
+  }
+  private typealias Batches = InlineArray<16, Held>
+  /// Lent, and not counted as held, atomically, each time: whoever receives packets has one batch for good.
+  private struct Held: ~Copyable {
+    var batch: PacketBatch
   }
   /// Bytes of a packet.
   private static let length = 60
@@ -55,8 +60,7 @@ final class DemuxRows {
       (packet[30], packet[33]) = (10, 1)
       (packet[36], packet[37]) = (UInt8((1024 + index) >> 8), UInt8((1024 + index) & 0xff))
       guard set.classifier.classify(packet.span) == ids[index] else { throw .failed("a packet went astray") }
-      if number % Self.batch == 0 { set.packets.append(PacketBatch()) }
-      set.packets[number / Self.batch].append(packet[...])
+      set.packets[number / Self.batch].batch.append(packet[...])
     }
     count = filters
   }
@@ -73,7 +77,7 @@ final class DemuxRows {
 
   /// A batch at a time, as packets come from a device.
   private static func classify(
-    _ packets: [PacketBatch], with classifier: borrowing PacketClassifier, _ iterations: UInt32
+    _ packets: borrowing Batches, with classifier: borrowing PacketClassifier, _ iterations: UInt32
   ) -> (matched: UInt32, ticks: UInt64) {
     var matched: UInt32 = 0
     var matches = FilterMatches()
@@ -81,10 +85,9 @@ final class DemuxRows {
     var done: UInt32 = 0
     // The last batch may be more than was asked for.
     while done < iterations {
-      let batch = packets[Int(done) / Self.batch % packets.count]
-      let found = classifier.classify(batch, into: &matches)
+      let found = classifier.classify(packets[Int(done) / Self.batch % packets.count].batch, into: &matches)
       matched += min(UInt32(found), iterations - done)
-      done += min(UInt32(batch.count), iterations - done)
+      done += min(UInt32(Self.batch), iterations - done)
     }
     return (matched, bench_ticks() &- begin)
   }
