@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 typedef unsigned interpreter(const struct sock_filter *, const unsigned char *, unsigned, unsigned);
-enum { PROGRAM = 14, PACKETS = 1024, LENGTH = 60 };
+enum { PROGRAM = 14, PACKETS = 256, LENGTH = 60 };
 
 static interpreter *load(void) {
   static interpreter *found;

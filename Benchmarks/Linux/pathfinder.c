@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PACKETS = 1024, LENGTH = 60, BATCH = 64, BUCKETS = 4096 };
+enum { PACKETS = 256, LENGTH = 60, BATCH = 64, BUCKETS = 4096 };
 
 // Where a packet is among the bytes of its batch.
 struct range {

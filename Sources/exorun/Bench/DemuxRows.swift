@@ -11,15 +11,16 @@ final class DemuxRows {
     var classifier = PacketClassifier()
     var packets = Batches { _ in Held(batch: PacketBatch()) }
   }
-  private typealias Batches = InlineArray<16, Held>
+  private typealias Batches = InlineArray<4, Held>
   /// Lent, and not counted as held, atomically, each time: whoever receives packets has one batch for good.
   private struct Held: ~Copyable {
     var batch: PacketBatch
   }
   /// Bytes of a packet.
   private static let length = 60
-  /// How many packets: in all, and in a batch, as many as are read from a device at a time.
-  private static let packets = 1024, batch = 64
+  /// How many packets: in all, few enough for the nearest cache, where whoever receives them has just put them; and in a batch, as
+  /// many as are read from a device at a time.
+  private static let packets = 256, batch = 64
   private var count = 0
   private var set = Set()
 
