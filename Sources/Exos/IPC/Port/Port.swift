@@ -34,7 +34,11 @@
     /// - Parameter deadline: nanoseconds of `Clock.now` at which to give up; nil for never, 0 not to wait.
     /// - Throws: `wouldBlock`, `timedOut`.
     public func receive(until deadline: UInt64? = nil) throws(PortError) -> PortMessage {
-      try PortSet.receive(from: [self], until: deadline)
+      if Events.ringHasPending { Ports.attend() }
+      // One line can be watched; of several none.
+      if deadline != 0, links.count == 1 { links[0].glance() }
+      if let message = poll() { return message }
+      return try PortSet.receive(from: [self], until: deadline)
     }
 
     /// One look at each sender. One that has gone, or breaks the protocol, is let go of.
@@ -91,8 +95,6 @@
         }
         return false
       }
-      // One line can be watched; of several none.
-      if deadline != 0, ports.count == 1, ports[0].links.count == 1 { ports[0].links[0].glance() }
       if look(), let found { return found }
       func announce(_ isAsleep: Bool) {
         for port in ports {

@@ -54,13 +54,17 @@
 
     /// - Throws: `dead` when the peer has gone and all was taken.
     func take() throws(PortError) -> PortFrame? {
-      let isGone = peer.isGone()
-      if let frame = try framer.next(from: &consumer) {
-        if consumer.mustWake() { peer.wake() }
-        return frame
-      }
-      if isGone { throw died() }
-      return nil
+      if let frame = try next() { return frame }
+      guard peer.isGone() else { return nil }
+      // What it sent before it went is seen now.
+      if let frame = try next() { return frame }
+      throw died()
+    }
+    @inline(__always)
+    private func next() throws(PortError) -> PortFrame? {
+      guard let frame = try framer.next(from: &consumer) else { return nil }
+      if consumer.mustWake() { peer.wake() }
+      return frame
     }
 
     func send(
