@@ -17,7 +17,7 @@ struct bench_linux {
   pid_t forker;        // that program, as the one that forks
   int forker_in, forker_out;
   struct shared *shared;
-  int best[8];         // per contest: which way won, +1; 0: not yet held
+  int best[10];        // per contest: which way won, +1; 0: not yet held
   int crowd_in;        // what the processes that only wait read from; -1 without any
   int crowd_count;
   pid_t *crowd;
