@@ -117,6 +117,7 @@ static const struct row rows[] = {
     {"launch_hello", linux_spawn_hello, NULL, 0, 1,
      "posix_spawn of the smallest static hello, its output read, waited for"},
     {"spawn_wait", linux_spawn_wait, NULL, 0, 1, "posix_spawn of the smallest static program, waited for"},
+    {"spawn_apart", linux_spawn_wait, NULL, 0, 1, "posix_spawn of the smallest static program, waited for"},
     {"alive_memory", linux_alive_memory, NULL, 0, 1,
      "1,000 processes of the smallest static program that wait for input: what the kernel keeps for each"},
     {"parked_memory", linux_alive_memory, NULL, 0, 1, "the same: a process that waits keeps all it has"},

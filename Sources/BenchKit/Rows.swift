@@ -115,6 +115,7 @@ extension BenchRow {
     row("environment_create_pooled", .life, "the same from a pool of processors"),
     row("launch_hello", .life, "start a program that greets, read its greeting, see it end"),
     row("spawn_wait", .life, "start a program that ends, see it end"),
+    row("spawn_apart", .life, "the same, free to run beside who starts it"),
     row("alive_memory", .life, "memory of one of 1,000 that do nothing", .bytes),
     row("parked_memory", .life, "memory of one more that is parked", .bytes),
   ]

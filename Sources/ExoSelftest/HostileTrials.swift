@@ -65,7 +65,7 @@ extension Trial {
     "exception-stacks", "exception-handlers", "small-stack", "pinned-stack", "stub-fault", "guarantees",
     "events", "slices", "predicates", "doorbell-storm", "exception-storm", "event-storm", "call-storm",
     "yield-cycle", "keeps",
-    "gates", "stray-returns", "odd-leaves", "cycles", "call-races", "dead-gates",
+    "gates", "stray-returns", "odd-leaves", "cycles", "call-races", "dead-gates", "visits",
     "pipe-lies", "changing-messages", "forged-rights", "forged-names", "closed-ends", "silent-callee",
     "forged-handles",
     "stale-handles", "foreign-handles", "wrong-kinds", "more-rights",

@@ -70,6 +70,14 @@ gate_stack:
   mov %r10, 40(\to)
   mov %rbx, 48(\to)
 .endm
+// An environment with one connection leaves by that, whatever number it says: one that is not there is refused here.
+.macro check_number
+  mov %edi, %eax
+  and $NUMBER_MASK, %eax
+  movabs $(EXO_KIT_START + EXO_PEERS_OFFSET), %rcx
+  cmpl $EXO_PEER_NONE, (%rcx,%rax,8)
+  je nobody
+.endm
 .macro number_call
   mov sequence(%rip), %r12
   inc %r12
@@ -111,6 +119,7 @@ gate_stack:
 .globl exo_transfer_call
 .type exo_transfer_call, @function
 exo_transfer_call:
+  check_number
   begin_call
   forget_vectors
   load_message %rsi
@@ -123,11 +132,16 @@ exo_transfer_call:
 .globl exo_transfer_call_trusting
 .type exo_transfer_call_trusting, @function
 exo_transfer_call_trusting:
+  check_number
   begin_call
   load_message %rsi
   number_call
   jmp transfer
 .size exo_transfer_call_trusting, . - exo_transfer_call_trusting
+
+nobody:
+  mov $-EXO_ENOENT, %rax
+  ret
 
 // RAX is the slot of a connection.
 transfer:

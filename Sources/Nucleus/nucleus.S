@@ -150,11 +150,19 @@ at EXO_NUCLEUS_TRANSFER_STUB
 .set count_transfer, count
 .set count_transfer_keys, count_transfer_keys + count
 
+// The same for an environment with one connection, to which every number leads.
+at EXO_NUCLEUS_TRANSFER_ALONE_STUB
+  op mov (EXO_NUCLEUS_TRANSFER + EXO_TRANSFER_ALONE_OFFSET), %rax
+  op mov %rax, %cr3
+  op iretq
+.set count_transfer_alone, count
+
 exo_nucleus_finish:
 
 .balign 4
 .globl exo_nucleus_count_default, exo_nucleus_count_pf_address, exo_nucleus_count_upcall, exo_nucleus_count_protect
-.globl exo_nucleus_count_null, exo_nucleus_count_transfer, exo_nucleus_count_transfer_keys, exo_nucleus_count_total
+.globl exo_nucleus_count_null, exo_nucleus_count_transfer, exo_nucleus_count_transfer_keys
+.globl exo_nucleus_count_transfer_alone, exo_nucleus_count_total
 exo_nucleus_count_default: .long count_default
 exo_nucleus_count_pf_address: .long count_pf_address
 exo_nucleus_count_upcall: .long count_upcall
@@ -162,5 +170,6 @@ exo_nucleus_count_protect: .long count_protect
 exo_nucleus_count_null: .long count_null
 exo_nucleus_count_transfer: .long count_transfer
 exo_nucleus_count_transfer_keys: .long count_transfer_keys
+exo_nucleus_count_transfer_alone: .long count_transfer_alone
 exo_nucleus_count_total: .long total
 .section .note.GNU-stack, "", @progbits

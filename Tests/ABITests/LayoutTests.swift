@@ -34,7 +34,7 @@ import Testing
 
   @Test func startPage() {
     typealias Page = exo_start
-    #expect(MemoryLayout<Page>.size == 152)
+    #expect(MemoryLayout<Page>.size == 160)
     let offsets: [(Int?, Int)] = [
       (MemoryLayout<Page>.offset(of: \.abi_version), 0), (MemoryLayout<Page>.offset(of: \.environment), 4),
       (MemoryLayout<Page>.offset(of: \.submission_ring), 8),
@@ -49,6 +49,7 @@ import Testing
       (MemoryLayout<Page>.offset(of: \.image_end), 112),
       (MemoryLayout<Page>.offset(of: \.frame_list), 120), (MemoryLayout<Page>.offset(of: \.tables), 128),
       (MemoryLayout<Page>.offset(of: \.events), 136), (MemoryLayout<Page>.offset(of: \.control), 144),
+      (MemoryLayout<Page>.offset(of: \.ring_served), 152),
     ]
     for (found, expected) in offsets { #expect(found == expected) }
     #expect(MemoryLayout<Page>.size <= Int(EXO_STATUS_OFFSET))

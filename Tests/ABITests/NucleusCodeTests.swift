@@ -15,6 +15,7 @@ import Testing
     case interruptReturn
     case maskEAX(UInt32)
     case loadRAXFrom(UInt32)
+    case loadRAXAt(UInt32)
     case moveRAXToCR3
     case pushRCX, pushRDX, popRAX, popRCX, popRDX, clearECX, clearEDX, writeKeys
     case readClock, moveEAXToESI, nop
@@ -68,6 +69,7 @@ import Testing
       (0..<4).reduce(UInt32(0)) { $0 | UInt32(code[at + offset + $1]) << UInt32(8 * $1) }
     }
     if matches([0x25]) { return (.maskEAX(word(1)), 5) }
+    if matches([0x48, 0x8b, 0x04, 0x25]) { return (.loadRAXAt(word(4)), 8) }
     if matches([0x48, 0x8b, 0x80]) { return (.loadRAXFrom(word(3)), 7) }
     if matches([0x0f, 0x22, 0xd8]) { return (.moveRAXToCR3, 3) }
     if matches([0x48, 0xcf]) { return (.interruptReturn, 2) }
@@ -233,6 +235,13 @@ import Testing
     #expect(Self.instructions(at: EXO_NUCLEUS_TRANSFER_STUB) == expected)
     // Aegis: 30 (SOSP 1995, section 5.5).
     #expect(exo_nucleus_count_transfer == UInt32(expected.count))
+    // Of its only connection an environment need not say the number.
+    let only = page + UInt32(EXO_TRANSFER_ALONE_OFFSET)
+    #expect(
+      Self.instructions(at: EXO_NUCLEUS_TRANSFER_ALONE_STUB) == [
+        .loadRAXAt(only), .moveRAXToCR3, .interruptReturn,
+      ])
+    #expect(exo_nucleus_count_transfer_alone == 3)
     // PKRU becomes 0, and three registers stay what they were.
     let forgetting: [Instruction] = [
       .pushRCX, .pushRDX, .pushRAX, .clearEAX, .clearECX, .clearEDX, .writeKeys, .popRAX, .popRDX, .popRCX,
@@ -270,7 +279,7 @@ import Testing
     let starts = [
       0, Self.stubs, Int(EXO_NUCLEUS_PF_ADDRESS_STUB), Int(EXO_NUCLEUS_NO_ENTRY_STUB),
       Int(EXO_NUCLEUS_SYSCALL_STUB), Int(EXO_NUCLEUS_PROBE_STUB), Int(EXO_NUCLEUS_TRANSFER_KEYS_STUB),
-      Int(EXO_NUCLEUS_TRANSFER_STUB),
+      Int(EXO_NUCLEUS_TRANSFER_STUB), Int(EXO_NUCLEUS_TRANSFER_ALONE_STUB),
     ]
     #expect(starts == starts.sorted())
     #expect(EXO_NUCLEUS_STUB_SIZE == 16)

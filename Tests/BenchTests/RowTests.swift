@@ -33,7 +33,7 @@ import Testing
     ),
     (
       "life",
-      "machine_start environment_create environment_create_pooled launch_hello spawn_wait alive_memory parked_memory"
+      "machine_start environment_create environment_create_pooled launch_hello spawn_wait spawn_apart alive_memory parked_memory"
     ),
     ("share", "slice_error stride_error revoke_1 revoke_1000 thread_switch"),
     ("global", "global_throughput global_latency global_unfairness"),

@@ -83,7 +83,8 @@ import Testing
       return 0...(1 << 32) ~= first && 0...(1 << 32) ~= pages && rights.rawValue < 1 << 9
     case .environmentMap(_, _, let offset, let address, let pages, let rights):
       return 0..<(1 << 32) ~= offset && isMappable(address, pages) && rights.isSubset(of: .all)
-    case .environmentStart(_, let point): return point.entry.value < limit && point.stack.value < limit
+    case .environmentStart(_, let point), .environmentReady(_, let point):
+      return point.entry.value < limit && point.stack.value < limit
     case .pageVector(_, _, let count): return 0...Int(EXO_VECTOR_LIMIT) ~= count
     case .guarantee(let address, let pages, _): return isMappable(address, pages)
     case .regionCreate(let size, _, let length):

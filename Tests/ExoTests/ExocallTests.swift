@@ -250,7 +250,26 @@ import Testing
       try decode(EXO_CALL_environment_start, 5, Self.page, Self.page + 8, 9)
         == .environmentStart(
           named, EntryPoint(entry: GuestAddress(Self.page), stack: GuestAddress(Self.page + 8), argument: 9)))
+    #expect(
+      try decode(EXO_CALL_environment_ready, 5, Self.page, Self.page + 8)
+        == .environmentReady(
+          named, EntryPoint(entry: GuestAddress(Self.page), stack: GuestAddress(Self.page + 8))))
+    for (word, placement) in [
+      (0, .any), (1, .number(0)), (1024, .number(1023)), (UInt64(EXO_PROCESSOR_OWN), .own),
+    ]
+      as [(UInt64, Exocall.Placement)]
+    {
+      #expect(
+        try decode(EXO_CALL_environment_create, 1, 2, 3, 4, word)
+          == .environmentCreate(
+            Quota(frames: 1, capabilities: 2, bindings: 3, withRingsFor: 4), on: placement))
+    }
+    for bad: UInt64 in [1025, UInt64(EXO_PROCESSOR_OWN) + 1, .max] {
+      #expect(refusal(EXO_CALL_environment_create, 1, 2, 3, 4, bad) == .invalid)
+    }
     for bad in [Self.limit, exo_nucleus_text, .max] {
+      #expect(refusal(EXO_CALL_environment_ready, 5, bad, 0) == .badAddress)
+      #expect(refusal(EXO_CALL_environment_ready, 5, 0, bad) == .badAddress)
       #expect(refusal(EXO_CALL_environment_start, 5, bad, 0) == .badAddress)
       #expect(refusal(EXO_CALL_environment_start, 5, 0, bad) == .badAddress)
     }

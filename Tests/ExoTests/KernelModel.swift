@@ -106,6 +106,10 @@ final class KernelModel {
     case .environmentEnd(let handle, _):
       _ = destroy(try bench.kernel.environment(handle, needing: .control, in: id))
       return 0
+    case .environmentReady(let handle, let point):
+      let child = try bench.kernel.environment(handle, needing: .control, in: id)
+      guard bench.kernel.capabilities.quotas.account(of: child)?.parent == id else { throw .notPermitted }
+      return Int64(try bench.kernel.ready(child, at: point, by: id, through: handle))
     case .environmentStart(let handle, _), .environmentStop(let handle), .environmentResume(let handle):
       _ = try bench.kernel.environment(handle, needing: .control, in: id)
       return 0

@@ -120,7 +120,7 @@ import Testing
     #expect(bench.kernel.checkInvariants() == [])
     // The shorter way would carry PKRU along.
     let tables = try #require(bench.kernel.domains[later]?.shell.tables)
-    tables.bindTransfer(withKeys: false, in: bench.kernel.memory)
+    tables.bindTransfer(.selecting, in: bench.kernel.memory)
     #expect(!bench.kernel.checkInvariants().isEmpty)
   }
 

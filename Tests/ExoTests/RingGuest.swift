@@ -49,6 +49,8 @@ final class RingServer {
   var next: UInt32 { ring.next }
   func take() throws(RingMisuse) -> Submission? { try ring.take() }
   func post(_ completion: Completion) { ring.post(completion) }
+  func restart() { ring.restart() }
+  var taken: UInt64 { ring.taken }
 
   /// How the next submission breaks the protocol, if it does.
   func misuse() -> RingMisuse? {

@@ -32,6 +32,37 @@ import Testing
     }
   }
 
+  /// Whoever has the rings next begins after what was served, and finds nothing in them that was left to be served then.
+  @Test(arguments: starts) func restarted(served: UInt64) throws {
+    let memory = RingMemory()
+    memory.age(served)
+    let ring = memory.server(served: served)
+    for count in [0, 1, 3, 64, 65, 130] as [UInt64] {
+      let first = RingGuest(memory, served: ring.taken)
+      for step in 0..<count {
+        first.submit(tag: step)
+        _ = try #require(try ring.take())
+        ring.post(Completion(tag: step, result: 0))
+        _ = try #require(first.take())
+      }
+      // What it could have stored ahead of those that are expected.
+      first.submitted &+= 1
+      for step in 0..<60 as Range<UInt64> { first.submit(tag: step, call: 1) }
+      #expect(!ring.hasWork)
+      ring.restart()
+      let next = RingGuest(memory, served: ring.taken)
+      for step in 0..<70 as Range<UInt64> {
+        #expect(try ring.take() == nil)
+        next.submit(tag: step, call: 9)
+        let taken = try #require(try ring.take(), "submission \(step) after \(served)")
+        #expect(taken.tag == step && taken.call == 9)
+        ring.post(Completion(tag: step, result: 7))
+        #expect(next.take()?.result == 7)
+        #expect(next.take() == nil)
+      }
+    }
+  }
+
   @Test(arguments: starts) func aFullRingAtATime(served: UInt64) throws {
     let memory = RingMemory()
     memory.age(served)

@@ -68,6 +68,53 @@ import Testing
     #expect(bench.kernel.signals.map(\.1) == [Event(kind: .gate, data: 0, value: news)])
   }
 
+  /// With one connection an environment leaves by that, with more by the number that it says, with none not at all.
+  @Test func theOnlyConnectionNeedsNoNumber() throws {
+    func stub(_ id: EnvironmentID) -> TransferPage.Stub? { bench.kernel.domains[id]?.transferStub }
+    func alone(_ id: EnvironmentID) -> UInt64? {
+      bench.kernel.domains[id].map { $0.shell.transfer.loadAlone(in: bench.kernel.memory) }
+    }
+    #expect(stub(client) == .selecting)
+    let first = try connect()
+    #expect(stub(client) == .alone(Int(first)) && stub(server) == .alone(0))
+    #expect((alone(client) ?? 0) & PageTableEntry.addressMask == root(server))
+    expectSound("one")
+    let second = try connect()
+    #expect(stub(client) == .selecting && stub(server) == .selecting)
+    expectSound("two")
+    try bench.call(EXO_CALL_gate_disconnect, first, by: client)
+    #expect(stub(client) == .alone(Int(second)))
+    // The server has not let go of the first yet.
+    #expect(stub(server) == .selecting)
+    expectSound("one again")
+    try bench.call(EXO_CALL_gate_disconnect, 0, by: server)
+    #expect(stub(server) == .alone(1))
+    // Closed by the other end it leads nowhere, as before.
+    try bench.call(EXO_CALL_gate_disconnect, 1, by: server)
+    #expect((alone(client) ?? 0) & PageTableEntry.addressMask == root(client))
+    expectSound("closed")
+    let page = try #require(bench.kernel.domains[client]?.shell.transfer)
+    page.lead(
+      Int(EXO_CONNECTIONS), to: PhysicalAddress(root(server) ?? 0), as: .called, 0, in: bench.kernel.memory)
+    #expect(!bench.kernel.checkInvariants().isEmpty, "an only connection that leads elsewhere is seen")
+  }
+
+  /// From each instruction of the stubs on, what is left to do.
+  @Test func stepsOfATransfer() {
+    func step(_ stub: Int32, _ place: Int32) -> TransferStep? { TransferStep(offset: Int64(stub + place)) }
+    #expect(
+      [0, 5, 12, 15].map { step(EXO_NUCLEUS_TRANSFER_STUB, $0) } == [.load, .load, .switchSpace, .leave])
+    #expect(
+      [0, 8, 11].map { step(EXO_NUCLEUS_TRANSFER_ALONE_STUB, $0) } == [.loadAlone, .switchSpace, .leave])
+    #expect([0, 14].map { step(EXO_NUCLEUS_TRANSFER_KEYS_STUB, $0) } == [.forget(0), .forget(14)])
+    for (stub, place) in [
+      (EXO_NUCLEUS_TRANSFER_STUB, 17), (EXO_NUCLEUS_TRANSFER_ALONE_STUB, 13),
+      (EXO_NUCLEUS_TRANSFER_KEYS_STUB, -1), (0, 0),
+    ] {
+      #expect(step(stub, Int32(place)) == nil)
+    }
+  }
+
   @Test func whatBecomesOfAConnectionIsRecorded() throws {
     let reader = TraceReader(bench.kernel.trace, [.gate])
     let second = try bench.call(EXO_CALL_gate_create, by: server)

@@ -65,6 +65,7 @@ import LibOS
     case "pipe_64k": Pipes.blocks(command)
     case "mach_port": Ports.run(command)
     case "spawn_wait": Spawns.run(command)
+    case "spawn_apart": Spawns.apart(command)
     case "event_injected": Injection.run(command)
     default: command.row.hasSuffix("_inverted") ? Inverted.run(command) : ExceptionRows.run(command)
     }

@@ -12,6 +12,7 @@ func transfer() {
   Promises.part("ended", ended)
   Promises.part("signals", signals)
   Promises.part("predicate", predicate)
+  Promises.part("visits", visits)
   Promises.finish()
 }
 

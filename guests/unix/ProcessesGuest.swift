@@ -15,6 +15,7 @@ func processes() {
   Promises.part("signals") { () throws(ExocallError) in try signals(library) }
   Promises.part("inherits") { () throws(ExocallError) in try inherits(library) }
   Promises.part("many") { () throws(ExocallError) in try many(library) }
+  Promises.part("runs") { () throws(ExocallError) in try runs(library) }
   Promises.part("fork", forks)
   Promises.finish()
 }
@@ -48,7 +49,7 @@ func processPart() {
     guard (try? Exceptions.bind(.breakpoint, { _ in seen = true })) != nil else { exit(1) }
     exo_raise_breakpoint()
     exit(seen ? 0 : 2)
-  default: exit(3)
+  default: runPart(words)
   }
 }
 

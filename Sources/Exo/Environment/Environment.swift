@@ -31,6 +31,9 @@ public final class Environment: Sendable {
   /// Set when a console request had to wait.
   let consolePending = Atomic<Bool>(false)
 
+  /// Whether it made an exocall that lasts (`Readiness`). Under the ring's lock.
+  let isMarked = Atomic<Bool>(false)
+
   /// Its event ring, its handler, and whether the processor's thread is to see to them.
   let events: Mutex<EventQueue>
   let eventBinding = Mutex<EventBinding?>(nil)
@@ -169,6 +172,9 @@ public final class Environment: Sendable {
     }
   }
 
+  /// Whether it has no virtual processor of its own yet.
+  var isUnstarted: Bool { scheduling.withLock { $0.state == .created } }
+
   /// Whether it has ended and its frames are back with the machine.
   var hasEnded: Bool { ending.withLock { $0.finished != nil } }
 
@@ -237,6 +243,12 @@ public final class Environment: Sendable {
   func setService(_ mode: Int32) {
     machine.memory.store32(
       UInt32(mode), PhysicalAddress(start.address.value + UInt64(EXO_STATUS_OFFSET)))
+  }
+
+  /// Tells it how many requests were served before it begins.
+  func setRingServed(_ count: UInt64) {
+    guard let offset = MemoryLayout<exo_start>.offset(of: \.ring_served) else { return }
+    machine.memory.store(count, PhysicalAddress(start.address.value + UInt64(offset)))
   }
 
   /// Tells it whether others wait for the processor that it has. Only while it is sure to be there: under its processor's lock, until

@@ -1,11 +1,12 @@
+import CKVM
 import ExoABI
 
 /// Exocalls by which one environment makes and governs others.
 extension Environment {
   func carryOutOnEnvironment(_ call: Exocall, tag: UInt64) throws(Refusal) -> Answer? {
     switch call {
-    case .environmentCreate(let quota, let processor):
-      let (handle, child) = try machine.create(by: self, quota, on: processor)
+    case .environmentCreate(let quota, let placement):
+      let (handle, child) = try machine.create(by: self, quota, on: placement)
       return Answer(handle, (UInt64(child.id.number), 0))
     case .eventPost(let handle, let value):
       let receiver = try target(handle, needing: .deliver)
@@ -33,6 +34,8 @@ extension Environment {
       let child = try target(handle, needing: .control)
       guard child.processor.begin(child, at: entryPoint) else { throw .busy }
       if trace.wants(.environment) { trace.record(.started, of: child.id) }
+    case .environmentReady(let handle, let entryPoint):
+      return Answer(Int64(try ready(try target(handle, needing: .control), at: entryPoint, through: handle)))
     case .environmentStop(let handle):
       let child = try target(handle, needing: .control)
       guard child !== self, child.processor.halt(child) else { throw .busy }
@@ -58,6 +61,46 @@ extension Environment {
     default: throw .noSuchCall
     }
     return Answer()
+  }
+
+  /// Makes a child of this environment ready to be entered by it (`Readiness`), as it was if it has been.
+  private func ready(
+    _ child: Environment, at point: EntryPoint, through handle: CapabilityHandle
+  ) throws(Refusal) -> Int {
+    guard child.creatorID == id else { throw .notPermitted }
+    guard child.processor === processor else { throw .invalid }
+    let isUnstarted = child.scheduling.withLock { $0.state == .created }
+    guard isUnstarted, !child.endRequested.load(ordering: .sequentiallyConsistent) else { throw .busy }
+    // Of two rings the second is not waited for but a moment: whoever has it may wait for the first.
+    for _ in 0..<Self.ringTries {
+      guard let result = tryReady(child, at: point, through: handle) else {
+        ckvm_pause()
+        continue
+      }
+      return try result.get()
+    }
+    throw .busy
+  }
+  private static let ringTries = 1_000
+
+  /// Nil while somebody has the child's ring.
+  private func tryReady(
+    _ child: Environment, at point: EntryPoint, through handle: CapabilityHandle
+  ) -> Result<Int, Refusal>? {
+    child.ring.withLockIfAvailable { ring -> Result<Int, Refusal> in
+      guard ring.isIdle, !child.isMarked.load(ordering: .relaxed),
+        child.eventsPosted.load(ordering: .sequentiallyConsistent) == 0,
+        !child.consolePending.load(ordering: .relaxed)
+      else { return .failure(.busy) }
+      do throws(Refusal) {
+        let number = try machine.withKernel { (kernel) throws(Refusal) in
+          try kernel.ready(child.id, at: point, by: id, through: handle)
+        }
+        ring.restart()
+        child.setRingServed(ring.taken)
+        return .success(number)
+      } catch { return .failure(error) }
+    }
   }
 
   /// The environment a handle names, which may have ended.

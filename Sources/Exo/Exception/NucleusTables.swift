@@ -78,11 +78,10 @@ struct NucleusTables: Sendable {
       selector: EXO_NUCLEUS_CS, stack: ExceptionVector.pageFault.stackSlot, in: memory)
   }
 
-  /// #OF, which `int $4` raises, enters the nucleus's stub for control transfer: that which makes PKRU 0, or the shorter one.
-  func bindTransfer(withKeys: Bool, in memory: PhysicalMemory) {
-    let stub = withKeys ? EXO_NUCLEUS_TRANSFER_KEYS_STUB : EXO_NUCLEUS_TRANSFER_STUB
+  /// #OF, which `int $4` raises, enters a stub of the nucleus for control transfer.
+  func bindTransfer(_ stub: TransferPage.Stub, in memory: PhysicalMemory) {
     setGate(
-      .overflow, target: UInt64(exo_nucleus_text) + UInt64(stub),
+      .overflow, target: UInt64(exo_nucleus_text) + UInt64(stub.offset),
       selector: EXO_NUCLEUS_CS, stack: Int(EXO_IST_TRANSFER), in: memory)
   }
 

@@ -50,11 +50,12 @@ enum Exocall: Hashable, Sendable, BitwiseCopyable {
   case capabilityDrop(CapabilityHandle)
   case capabilityInspect(CapabilityHandle)
   case capabilityNext(CapabilityHandle)
-  case environmentCreate(Quota, processor: Int? = nil)
+  case environmentCreate(Quota, on: Placement = .any)
   case environmentMap(
     CapabilityHandle, capability: CapabilityHandle, offset: Int, address: GuestAddress, pages: Int,
     rights: Rights)
   case environmentStart(CapabilityHandle, EntryPoint)
+  case environmentReady(CapabilityHandle, EntryPoint)
   case environmentStop(CapabilityHandle)
   case environmentResume(CapabilityHandle)
   case environmentEnd(CapabilityHandle, status: UInt8)
@@ -95,6 +96,32 @@ enum Exocall: Hashable, Sendable, BitwiseCopyable {
     CapabilityHandle, program: GuestAddress, length: Int, region: Kernel.RegionDescription?)
 
   enum PageOperation: UInt64, Sendable { case map, unmap, protect }
+
+  /// Where a new environment runs.
+  enum Placement: Hashable, Sendable, BitwiseCopyable {
+    case any
+    /// Where its maker does.
+    case own
+    case number(Int)
+
+    init(_ word: UInt64) throws(Refusal) {
+      switch word {
+      case 0: self = .any
+      case UInt64(EXO_PROCESSOR_OWN): self = .own
+      case 1...1024: self = .number(Int(word) - 1)
+      default: throw .invalid
+      }
+    }
+  }
+
+  /// Whether an environment that made it is not as it was before, other than in its memory.
+  var lasts: Bool {
+    switch self {
+    case .null, .clock, .consoleWrite, .eventPost, .capabilityInspect, .capabilityNext, .environmentInspect:
+      false
+    default: true
+    }
+  }
 
   /// The most one console call moves: what a pipe takes without blocking.
   static let consoleLimit = 4096
@@ -160,9 +187,8 @@ enum Exocall: Hashable, Sendable, BitwiseCopyable {
     case EXO_CALL_capability_inspect.rawValue: self = .capabilityInspect(CapabilityHandle(rawValue: a))
     case EXO_CALL_capability_next.rawValue: self = .capabilityNext(CapabilityHandle(rawValue: a))
     case EXO_CALL_environment_create.rawValue:
-      guard e <= 1024 else { throw .invalid }
       self = .environmentCreate(
-        Quota(frames: a, capabilities: b, bindings: c, withRingsFor: d), processor: e == 0 ? nil : Int(e) - 1)
+        Quota(frames: a, capabilities: b, bindings: c, withRingsFor: d), on: try Placement(e))
     case EXO_CALL_environment_map.rawValue:
       let pages = d >> 32
       self = .environmentMap(
@@ -175,6 +201,10 @@ enum Exocall: Hashable, Sendable, BitwiseCopyable {
       self = .environmentStart(
         CapabilityHandle(rawValue: a),
         EntryPoint(entry: GuestAddress(b), stack: GuestAddress(c), argument: d))
+    case EXO_CALL_environment_ready.rawValue:
+      guard b < UInt64(EXO_USER_LIMIT), c < UInt64(EXO_USER_LIMIT) else { throw .badAddress }
+      self = .environmentReady(
+        CapabilityHandle(rawValue: a), EntryPoint(entry: GuestAddress(b), stack: GuestAddress(c)))
     case EXO_CALL_environment_stop.rawValue: self = .environmentStop(CapabilityHandle(rawValue: a))
     case EXO_CALL_environment_resume.rawValue: self = .environmentResume(CapabilityHandle(rawValue: a))
     case EXO_CALL_environment_end.rawValue:

@@ -85,6 +85,26 @@ struct Answer: Sendable {
     unsafe (slot + 60).assumingMemoryBound(to: Atomic<UInt32>.self)
   }
 
+  /// Whether everything that was submitted has been answered.
+  var isIdle: Bool { !hasWork && outstanding == 0 }
+
+  /// Gives the rings to somebody who begins after what was served until now: nothing is left in them but the numbers by which an idle
+  /// slot is known. What lies in slots to come was never seen by the server.
+  mutating func restart() {
+    consumed = posted
+    unsafe clear(submissions)
+    // Only what was answered is in there.
+    if taken > 0 { unsafe clear(completions) }
+  }
+  private func clear(_ ring: UnsafeMutableRawPointer) {
+    unsafe ring.initializeMemory(as: UInt8.self, repeating: 0, count: Int(Self.capacity) * 64)
+    // Somebody who looks meanwhile takes a 0 for work, and waits for the lock.
+    for back in 0..<min(UInt64(Self.capacity), taken) {
+      let number = next &- 1 &- UInt32(back)
+      unsafe sequenceWord(slot(ring, number)).pointee.store(number, ordering: .releasing)
+    }
+  }
+
   /// Whether a submission, or a misuse, waits to be taken.
   var hasWork: Bool { look.hasWork }
   /// What a look for the next submission takes.

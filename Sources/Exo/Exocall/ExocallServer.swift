@@ -87,6 +87,7 @@ extension Environment {
 
   @inline(never)
   private func carryOutWithState(_ call: Exocall, tag: UInt64) throws(Refusal) -> Answer? {
+    if call.lasts { isMarked.store(true, ordering: .relaxed) }
     switch call {
     case .exit(let status):
       requestEnd(.exited(status: status))
@@ -141,7 +142,8 @@ extension Environment {
       machine.tell(sent.told)
       if sent.wentOut { machine.service.giveWay() }
       return Answer(Int64(sent.taken), (UInt64(sent.refused), UInt64(sent.dropped)))
-    case .eventPost, .slicesBind, .revokeRequest, .environmentCreate, .environmentStart, .environmentStop,
+    case .eventPost, .slicesBind, .revokeRequest, .environmentCreate, .environmentStart, .environmentReady,
+      .environmentStop,
       .environmentResume,
       .environmentEnd,
       .environmentInspect, .environmentWait:

@@ -72,6 +72,9 @@ extension Kernel {
         closeConnections(standingOn: removed.handle, in: removed.environment)
       }
     }
+    if case .environment = removed.authority.resource {
+      closeConnections(standingOn: removed.handle, in: removed.environment)
+    }
     breakNetwork(of: removed)
     guard case .frames(let run) = removed.authority.resource else { return }
     breakHandlers(of: removed)

@@ -156,7 +156,7 @@ extension Kernel {
         features: request.features, frame_limit: request.quota.frames,
         image_end: request.image?.end.value ?? 0, frame_list: exo_kit_frames, tables: exo_kit_tables,
         events: exo_kit_events,
-        control: exo_kit_trap + UInt64(EXO_CONTROL_OFFSET)),
+        control: exo_kit_trap + UInt64(EXO_CONTROL_OFFSET), ring_served: 0),
       at: shell.start.address)
     publishStatus(shell.start, framesHeld: domains[request.id]!.framesHeld)
   }

@@ -67,8 +67,7 @@ extension Kernel {
       let stack = Int(isNuclear ? EXO_IST_DOUBLE_FAULT : EXO_IST_NUCLEUS)
       return (false, gate.stack == stack ? nil : "the nucleus's with stack \(gate.stack)")
     }
-    let transfer = keys == .on ? EXO_NUCLEUS_TRANSFER_KEYS_STUB : EXO_NUCLEUS_TRANSFER_STUB
-    if vector == .overflow, gate.target == exo_nucleus_text + UInt64(transfer) {
+    if vector == .overflow, gate.target == exo_nucleus_text + UInt64(domain.transferStub.offset) {
       let isSound =
         domain.entry != nil && gate.selector == EXO_NUCLEUS_CS && gate.stack == Int(EXO_IST_TRANSFER)
       return (false, isSound ? nil : "transfer without an entry")

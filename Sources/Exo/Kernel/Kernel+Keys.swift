@@ -49,8 +49,9 @@ extension Kernel {
     for latch in latches { latch.beginHold() }
     defer { for latch in latches { latch.endHold() } }
     keys = .on
-    for domain in domains.values where domain.entry != nil {
-      domain.shell.tables.bindTransfer(withKeys: true, in: memory)
+    for (id, domain) in domains where domain.entry != nil {
+      domains[id]?.transferStub = .forgettingKeys
+      domain.shell.tables.bindTransfer(.forgettingKeys, in: memory)
     }
     translations.hardware?.switchKeysOn()
   }

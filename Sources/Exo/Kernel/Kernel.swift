@@ -195,6 +195,10 @@ struct Domain {
   var entry: GuestAddress?
   /// Whether SYSCALL enters it, which excludes an entry: where it leads is the virtual processor's affair.
   var hasSystemCall = false
+  /// How its maker enters it, if it is ready for that.
+  var readiness: Readiness?
+  /// By which stub it leaves, once it has an entry.
+  var transferStub = TransferPage.Stub.selecting
   var connections: [Int: UInt32] = [:]
   /// Whether it gave a call up and has yet to hear of it: no answer is let in meanwhile.
   var returnsAreHeld = false

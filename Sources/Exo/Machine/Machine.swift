@@ -258,14 +258,20 @@ public final class Machine: Sendable {
   /// An environment with nothing in it, made by another and out of its quota. The creator owns it: it ends when the
   /// creator's first capability to it goes.
   func create(
-    by creator: Environment, _ quota: Quota, on wanted: Int? = nil
+    by creator: Environment, _ quota: Quota, on placement: Exocall.Placement = .any
   ) throws(Refusal) -> (CapabilityHandle, Environment) {
-    guard wanted ?? 0 < processors.count else { throw .invalid }
     let number = lifecycle.withLock { state -> Int in
       state.launches += 1
       return state.launches
     }
-    let processor = processors[wanted ?? number % processors.count]
+    let processor: Processor
+    switch placement {
+    case .any: processor = processors[number % processors.count]
+    case .own: processor = creator.processor
+    case .number(let wanted):
+      guard wanted < processors.count else { throw .invalid }
+      processor = processors[wanted]
+    }
     let latch = ExecutionLatch(shared: processor.latch)
     let features = hardware.features
     let (id, handle, shell) = try withKernel { (kernel) throws(Refusal) in

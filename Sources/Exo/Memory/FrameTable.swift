@@ -285,6 +285,10 @@ struct FrameTable {
     return index >= 0 ? index : nil
   }
 
+  func mappingCount(of frame: Frame) -> Int {
+    let n = Int(frame.number)
+    return n < entries.count ? Int(entries[n].mappings) : 0
+  }
   func mappings(of frame: Frame) -> [Mapping] {
     let n = Int(frame.number)
     guard n < entries.count else { return [] }

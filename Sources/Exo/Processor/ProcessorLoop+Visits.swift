@@ -26,7 +26,7 @@ extension ProcessorLoop {
       if !isAdopted { environment.callTimedOut.store(false, ordering: .relaxed) }
       return .home
     }
-    guard let host = residents[root], !host.endRequested.load(ordering: .sequentiallyConsistent) else {
+    guard let host = resident(at: root), !host.endRequested.load(ordering: .sequentiallyConsistent) else {
       // What it was doing there ends with the host.
       return try sendHome(box, of: environment, isAdopted: isAdopted) ? .home : .left
     }
@@ -50,19 +50,20 @@ extension ProcessorLoop {
   /// change before its end, and to let the vCPU run on would lose the reason for which it was to come out. Called before anybody
   /// who waits for that is let go on.
   func completeTransfer(_ vcpu: borrowing VCPU) throws(HostError) {
-    guard let place = vcpu.placeInTransferStub else { return }
+    guard let step = vcpu.transferStep else { return }
     var root = vcpu.systemRegisters.cr3
     func page(_ root: UInt64) -> (TransferPage, PhysicalMemory)? {
-      residents[root & PageTableEntry.addressMask].map { ($0.transfer, $0.machine.memory) }
+      resident(at: root & PageTableEntry.addressMask).map { ($0.transfer, $0.machine.memory) }
     }
     guard let (own, memory) = page(root) else { return }
-    if place < 0 {
-      try forgetKeys(vcpu, place + Int(EXO_NUCLEUS_TRANSFER_KEYS_SIZE), own, memory)
-    }
+    if case .forget(let place) = step { try forgetKeys(vcpu, place, own, memory) }
     var rax = vcpu.registers.rax
-    // Lengths of the four instructions: and 5, mov 7, mov 3, iretq.
-    if place < 12 { rax = own.load(rax, in: memory) }
-    if place < 15 { root = rax }
+    switch step {
+    case .forget, .load: rax = own.load(rax, in: memory)
+    case .loadAlone: rax = own.loadAlone(in: memory)
+    case .switchSpace, .leave: break
+    }
+    if step != .leave { root = rax }
     guard let (peer, _) = page(root) else { return }
     vcpu.finishTransfer(root: root & PageTableEntry.addressMask, rax: rax, frame: peer.words(in: memory))
   }
@@ -108,15 +109,45 @@ extension ProcessorLoop {
     active[environment.id] = nil
     parked[environment.id] = nil
     environment.machine.withKernel { $0.hold(returnsTo: environment.id, true) }
-    adopt(box, by: host)
+    let heir = heir(of: environment, in: host)
+    if heir.isUnstarted { start(heir, on: box) } else { adopt(box, by: heir) }
     told[environment.id] = kind.mark
     _ = try newVCPU(for: environment, at: entry(of: environment, kind))
+  }
+
+  /// Whose a vCPU is to be that an environment leaves in another. What has not been started runs for its maker (`Readiness`), and so
+  /// for whom that runs for: up to the one that was called, or that the environment itself had made.
+  private func heir(of environment: Environment, in host: Environment) -> Environment {
+    var heir = host
+    while heir.isUnstarted, heir.creatorID != environment.id, let maker = heir.creator.value { heir = maker }
+    return heir
+  }
+
+  /// An environment that was only ready to be entered runs for itself, on the vCPU that it is on.
+  private func start(_ environment: Environment, on box: VCPUBox) {
+    environment.machine.withKernel { $0.closeReadiness(of: environment.id) }
+    active[environment.id] = box
+    environment.scheduling.withLock { $0.state = .runnable }
+    if environment.trace.wants(.environment) { environment.trace.record(.started, of: environment.id) }
+    processor.enqueue(environment)
+  }
+
+  /// Whose address space begins with a root table. One that has never had a vCPU is found by asking.
+  func resident(at root: UInt64) -> Environment? {
+    if let known = residents[root] { return known }
+    guard let machine = residents.values.first?.machine else { return nil }
+    let id = machine.withKernel { kernel in
+      kernel.domains.first { $0.value.shell.space.root.address.value == root }?.key
+    }
+    let found = id.flatMap { machine.environment($0) }
+    residents[root] = found
+    return found
   }
 
   /// At the end of a turn: what an environment has only handed its time over to goes on without it.
   func handOver(_ box: VCPUBox, of environment: Environment, isAdopted: Bool) throws(HostError) {
     guard !isAdopted, environment.handsOver, box.root != environment.root.value,
-      let host = residents[box.root], !host.endRequested.load(ordering: .sequentiallyConsistent)
+      let host = resident(at: box.root), !host.endRequested.load(ordering: .sequentiallyConsistent)
     else { return }
     try abandon(box, of: environment, in: host, .timedOut)
   }
@@ -155,7 +186,7 @@ extension ProcessorLoop {
       [active.removeValue(forKey: environment.id)].compactMap { $0 }
       + (adopted.removeValue(forKey: environment.id) ?? [])
     for box in own {
-      if box.root != environment.root.value, let host = residents[box.root] {
+      if box.root != environment.root.value, let host = resident(at: box.root) {
         adopt(box, by: host)
       } else {
         free(box)

@@ -160,7 +160,7 @@ final class ProcessorLoop {
           slice.isTimed = false
         }
         // It may have gone elsewhere.
-        if box.root != present.root.value { present = residents[box.root] ?? environment }
+        if box.root != present.root.value { present = resident(at: box.root) ?? environment }
         switch handle(exit, of: present, box.vcpu, isHome: !isAdopted && present === environment) {
         case .asleep:
           turnEnd = .sleeps

@@ -288,15 +288,10 @@ struct ControlState: Hashable, Sendable {
   var registers: kvm_regs { unsafe ckvm_sync_registers(run).pointee }
   /// System registers as of the last exit.
   var systemRegisters: kvm_sregs { unsafe ckvm_sync_system_registers(run).pointee }
-  /// Where it is within the nucleus's stub for control transfer, in bytes; nil elsewhere.
-  /// Negative in the part of it that is only taken with protection keys.
-  var placeInTransferStub: Int? {
-    let stub = exo_nucleus_text &+ UInt64(EXO_NUCLEUS_TRANSFER_STUB)
-    let place = Int64(bitPattern: unsafe ckvm_sync_registers(run).pointee.rip &- stub)
-    guard place >= -Int64(EXO_NUCLEUS_TRANSFER_KEYS_SIZE), place < 17,
-      unsafe ckvm_sync_system_registers(run).pointee.cs.selector & 3 == 0
-    else { return nil }
-    return Int(place)
+  /// Which instruction of a stub for control transfer comes next; nil elsewhere.
+  var transferStep: TransferStep? {
+    guard unsafe ckvm_sync_system_registers(run).pointee.cs.selector & 3 == 0 else { return nil }
+    return TransferStep(offset: Int64(bitPattern: registers.rip &- exo_nucleus_text))
   }
   /// The registers that the nucleus puts aside while it makes PKRU 0.
   func setTransferRegisters(rcx: UInt64, rdx: UInt64, rax: UInt64) {

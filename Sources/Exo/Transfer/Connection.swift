@@ -11,7 +11,8 @@ struct Gate: Hashable, Sendable {
 /// It is open until either end, or the gate, or the capability it was made with goes. Then transfers are refused, the other
 /// end is told, and keeps the page until it lets go of its number.
 struct Connection: Sendable {
-  let gate: UInt32
+  /// Nil where the caller made the callee, and needs none (`Readiness`).
+  let gate: UInt32?
   /// The caller's capability that it stands on.
   let handle: CapabilityHandle
   /// The shared page.

@@ -48,6 +48,20 @@ extension Kernel {
       } else {
         domain.shell.transfer.refuse(end.number, root: domain.shell.space.root.address, in: memory)
       }
+      if domain.transferStub == .alone(end.number) { domain.shell.transfer.leadAlone(end.number, in: memory) }
+    }
+  }
+
+  /// Has an environment leave by the shortest way that its connections allow.
+  mutating func chooseStub(of id: EnvironmentID) {
+    guard let domain = domains[id], domain.entry != nil, keys != .on else { return }
+    let local = domain.connections.filter { connections[$0.value]?.isLocal ?? false }
+    let stub = local.count == 1 ? TransferPage.Stub.alone(local.first!.key) : .selecting
+    guard stub != domain.transferStub else { return }
+    domains[id]?.transferStub = stub
+    domain.latch.hold {
+      if case .alone(let number) = stub { domain.shell.transfer.leadAlone(number, in: memory) }
+      domain.shell.tables.bindTransfer(stub, in: memory)
     }
   }
 
@@ -84,7 +98,7 @@ extension Kernel {
       if trace.wants(.gate) { trace.record(.disconnected(number: UInt32(end.number)), of: end.environment) }
       if connection.isLocal { setSlot(end, to: nil) }
       publishPeer(.closed, to: end)
-      if end.environment != closer {
+      if end.environment != closer, connection.gate != nil {
         signals.append(
           (
             end.environment,
@@ -95,6 +109,11 @@ extension Kernel {
   }
   mutating func closeConnections(to gate: UInt32) {
     for (key, connection) in connections where connection.gate == gate { close(key) }
+  }
+  /// What an environment was entered by before it ran on a virtual processor of its own.
+  mutating func closeReadiness(of id: EnvironmentID) {
+    guard let key = domains[id]?.readiness?.connection else { return }
+    close(key)
   }
   /// Those that stood on a capability that is no more.
   mutating func closeConnections(standingOn handle: CapabilityHandle, in id: EnvironmentID) {
@@ -129,6 +148,7 @@ extension Kernel {
     let end = Connection.End(environment: id, number: number)
     publishPeer(.none, to: end)
     domains[id]?.connections[number] = nil
+    if connection.isLocal { chooseStub(of: id) }
     if let slot = linesSlot(number, of: domain.shell) {
       _ = memory.exchange(slot, PageTableEntry.empty.bits)
       forget([connection.lines], in: id)

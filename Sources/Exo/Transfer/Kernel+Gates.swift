@@ -21,10 +21,12 @@ extension Kernel {
     }
     if domain.entry == nil { try chargeBindings(1, to: id) }
     let isNew = domain.entry == nil
+    let stub = keys == .on ? TransferPage.Stub.forgettingKeys : .selecting
+    if isNew { domains[id]?.transferStub = stub }
     domain.latch.hold {
       if isNew {
         domain.shell.transfer.initialize(root: domain.shell.space.root.address, entry: entry, in: memory)
-        domain.shell.tables.bindTransfer(withKeys: keys == .on, in: memory)
+        domain.shell.tables.bindTransfer(stub, in: memory)
       } else {
         domain.shell.transfer.reset(to: entry, in: memory)
       }
@@ -59,6 +61,17 @@ extension Kernel {
     }
     guard case .gate(let gate) = resource, let owner = gates[gate]?.owner else { throw .badCapability }
     guard owner != id else { throw .invalid }
+    let (number, other, isLocal) = try join(id, to: owner, through: gate, standingOn: handle)
+    let told =
+      UInt64(EXO_GATE_CONNECTED) | UInt64(gate) << 8 | (isLocal ? UInt64(EXO_GATE_LOCAL) : 0)
+    signals.append((owner, Event(kind: .gate, data: UInt32(other), value: told)))
+    return (number, isLocal)
+  }
+
+  /// Makes a connection, and tells nobody. Returns what either end calls it.
+  mutating func join(
+    _ id: EnvironmentID, to owner: EnvironmentID, through gate: UInt32?, standingOn handle: CapabilityHandle
+  ) throws(Refusal) -> (caller: Int, callee: Int, isLocal: Bool) {
     // It is answered at its own entry.
     guard let caller = domains[id], let callee = domains[owner], caller.entry != nil, callee.entry != nil
     else { throw .absent }
@@ -85,22 +98,20 @@ extension Kernel {
     for end in connection.ends {
       domains[end.environment]?.connections[end.number] = key
       bindLines(of: connection, at: end)
-      publishGate(gate, to: end)
+      publishGate(gate ?? 0, to: end)
       publishPeer(.runnable, to: end, isNew: true)
     }
     if connection.isLocal {
       // From here on each may be in the other's address space.
       for domain in [caller, callee] { domain.latch.join() }
+      for end in connection.ends { chooseStub(of: end.environment) }
       lead(connection)
     }
     newlyConnected += [id, owner]
     if trace.wants(.gate) {
-      trace.record(.connected(to: owner, gate: gate, number: UInt32(number)), of: id)
+      trace.record(.connected(to: owner, gate: gate ?? 0, number: UInt32(number)), of: id)
     }
-    let told =
-      UInt64(EXO_GATE_CONNECTED) | UInt64(gate) << 8 | (connection.isLocal ? UInt64(EXO_GATE_LOCAL) : 0)
-    signals.append((owner, Event(kind: .gate, data: UInt32(other), value: told)))
-    return (number, connection.isLocal)
+    return (number, other, connection.isLocal)
   }
 
   /// The kit's page of this connection. The table for it exists, with the rest of the kit.

@@ -25,6 +25,16 @@ extension Kernel {
           "\(id), slot \(number): leads to \(hexadecimal(badge)), should to \(hexadecimal(expected))")
       }
     }
+    switch domain.transferStub {
+    case .alone(let number):
+      let local = domain.connections.filter { connections[$0.value]?.isLocal ?? false }
+      if local.map(\.key) != [number] || keys == .on { wrong.append("\(id) leaves as if by \(number) alone") }
+      if page.loadAlone(in: memory) != page.badge(number, in: memory) {
+        wrong.append("\(id): its only connection leads elsewhere")
+      }
+    case .selecting: if keys == .on { wrong.append("\(id) leaves with its keys") }
+    case .forgettingKeys: if keys != .on { wrong.append("\(id) leaves as if there were keys") }
+    }
     // Where an environment left is its own affair; that it left from ring 3 is not.
     let words = page.words(in: memory)
     if words[0] > UInt64(EXO_USER_LIMIT) || words[1] != UInt64(EXO_USER_CS) || words[4] & 3 != 3 {
@@ -45,8 +55,12 @@ extension Kernel {
       }
       if connection.isOpen {
         if connection.ends.count != 2 { wrong.append("connection \(key) is open with one end") }
-        if gates[connection.gate]?.owner != connection.callee?.environment {
-          wrong.append("connection \(key): its gate is gone")
+        if let gate = connection.gate {
+          if gates[gate]?.owner != connection.callee?.environment {
+            wrong.append("connection \(key): its gate is gone")
+          }
+        } else if connection.callee.flatMap({ domains[$0.environment]?.readiness?.connection }) != key {
+          wrong.append("connection \(key) leads to what is not ready")
         }
         if let caller = connection.caller?.environment,
           (try? capabilities.lookup(connection.handle, in: caller)) == nil

@@ -4,6 +4,7 @@ import ExoABI
 /// space, for the supervisor only:
 ///
 ///     slot n   root table of the peer | number of the connection there | what it is to the peer
+///     alone    the slot of the only connection again, for the shorter way that an environment with one has (`Stub`)
 ///     frame    RIP, CS, RFLAGS, RSP, SS: where this environment left by its last transfer, or its entry
 ///
 /// `int $4` pushes the frame, on an interrupt stack that ends where it does. The nucleus loads a slot into RAX and CR3 and returns
@@ -34,6 +35,25 @@ struct TransferPage: Sendable {
     root.value | UInt64(number) << UInt64(EXO_TRANSFER_NUMBER_SHIFT) | kind.rawValue
   }
 
+  /// By which instructions of the nucleus an environment leaves.
+  enum Stub: Hashable, Sendable {
+    /// RAX says by which connection.
+    case selecting
+    /// The same, and PKRU becomes 0.
+    case forgettingKeys
+    /// By its only connection, whatever RAX says: an instruction less.
+    case alone(Int)
+
+    /// Where the gate leads, within the nucleus's text.
+    var offset: Int32 {
+      switch self {
+      case .selecting: EXO_NUCLEUS_TRANSFER_STUB
+      case .forgettingKeys: EXO_NUCLEUS_TRANSFER_KEYS_STUB
+      case .alone: EXO_NUCLEUS_TRANSFER_ALONE_STUB
+      }
+    }
+  }
+
   private func slot(_ number: Int) -> PhysicalAddress {
     PhysicalAddress(frame.address.value + UInt64(number) * UInt64(EXO_TRANSFER_SLOT_SIZE))
   }
@@ -49,8 +69,11 @@ struct TransferPage: Sendable {
   }
 
   /// Whoever comes in next does so at the entry.
-  func reset(to entry: GuestAddress, in memory: PhysicalMemory) {
-    for (index, value) in [entry.value, UInt64(EXO_USER_CS), 0x202, 0, UInt64(EXO_USER_SS)].enumerated() {
+  ///
+  /// Whoever leaves meanwhile finds words of both: each of them is one by which ring 3 may be entered.
+  func reset(to entry: GuestAddress, stack: GuestAddress = GuestAddress(0), in memory: PhysicalMemory) {
+    let frame = [entry.value, UInt64(EXO_USER_CS), 0x202, stack.value, UInt64(EXO_USER_SS)]
+    for (index, value) in frame.enumerated() {
       memory.store(value, word(index))
     }
   }
@@ -69,6 +92,13 @@ struct TransferPage: Sendable {
     let mask = UInt64((EXO_CONNECTIONS - 1) * EXO_TRANSFER_SLOT_SIZE)
     return memory.load(slot(Int(rax & mask) / Int(EXO_TRANSFER_SLOT_SIZE)))
   }
+  /// The only connection there is leads where its slot does.
+  func leadAlone(_ number: Int, in memory: PhysicalMemory) {
+    memory.store(memory.load(slot(number)), slot(Self.alone))
+  }
+  /// What the nucleus loads for the only connection.
+  func loadAlone(in memory: PhysicalMemory) -> UInt64 { memory.load(slot(Self.alone)) }
+  private static let alone = Int(EXO_TRANSFER_ALONE_OFFSET / EXO_TRANSFER_SLOT_SIZE)
   /// For the invariant checker: where a slot leads.
   func badge(_ number: Int, in memory: PhysicalMemory) -> UInt64 { memory.load(slot(number)) }
   /// The five words that this environment is entered by.

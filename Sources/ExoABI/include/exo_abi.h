@@ -34,6 +34,7 @@
 #define EXO_NUCLEUS_TRANSFER_STUB 0x340
 #define EXO_NUCLEUS_TRANSFER_KEYS_SIZE 15  // what comes before it once protection keys are on
 #define EXO_NUCLEUS_TRANSFER_KEYS_STUB (EXO_NUCLEUS_TRANSFER_STUB - EXO_NUCLEUS_TRANSFER_KEYS_SIZE)
+#define EXO_NUCLEUS_TRANSFER_ALONE_STUB 0x360  // for an environment with one connection
 #define EXO_NUCLEUS_PORT 0xe0  // `out` to it from ring 0 ends the environment or reports a probe
 #define EXO_VECTOR_COUNT 32
 
@@ -145,14 +146,23 @@
 #define EXO_EVENT_CAPACITY 126
 #define EXO_EVENT_RING_OFFSET 64
 
-// Control transfer. `int $4` at ring 3 with a connection's number * 8 in RAX goes to the peer's address space, on the same
-// processor: to where the peer's own last `int $4` left, with the flags, SS and RSP that it had there (SS may be null behind a
+#define EXO_PROCESSOR_OWN 0xffff  // in environment_create: the one that this environment is on
+
+// Control transfer. `int $4` at ring 3 with a connection's number * 8 in RAX (of one's only connection: with whatever is in RAX) goes
+// to the peer's address space, on the same processor: to where the peer's own last `int $4` left, with the flags, SS and RSP that it had there (SS may be null behind a
 // direct gate: whoever leaves so cannot be entered), or to its protected entry context if there was none since that was bound. General registers other than RAX and RSP are the message, vector registers and
 // MXCSR too: who does not mean to send them clears them. RAX holds what only the exokernel can have put there: the receiver's
 // own root table | number of the connection at this end << EXO_TRANSFER_NUMBER_SHIFT | EXO_TRANSFER_*. PKRU is 0.
+//
+// environment_ready makes such a connection to a child that has not been started. A transfer begins it at an entry, with a stack; it
+// ends by one back. It is on its maker's virtual processor then, and started for good, the connection closed, where
+// `hands_over` says so (struct exo_control). Made ready again, it is as it was: what nobody else has mapped of the pages that it wrote to is
+// zeroed, its kit is new. EBUSY says that something lasts: it has made an exocall other than null, clock, console_write, event_post,
+// capability_inspect, capability_next and environment_inspect, or been sent events.
 #define EXO_TRANSFER_INSTRUCTION_VECTOR 4
 #define EXO_CONNECTIONS 64          // of one environment
 #define EXO_TRANSFER_SLOT_SIZE 8    // what RAX and CR3 become: the processor takes no notice of the bits between kind and number
+#define EXO_TRANSFER_ALONE_OFFSET (EXO_CONNECTIONS * EXO_TRANSFER_SLOT_SIZE)  // the slot of the only connection, again
 #define EXO_TRANSFER_FRAME_TOP 0x400  // within the transfer page: below it, the frame that an environment is entered by
 #define EXO_TRANSFER_FRAME_SIZE 40
 #define EXO_TRANSFER_NUMBER_SHIFT 5
@@ -378,6 +388,7 @@ struct exo_start {
   uint64_t image_end;     // first address past the image
   uint64_t frame_list, tables;  // EXO_KIT_FRAMES, EXO_KIT_TABLES
   uint64_t events, control;     // struct exo_events, struct exo_control
+  uint64_t ring_served;         // requests that were served before: the next in the rings is the one after them
 };
 
 // The line an environment reads after each submission. Written by the exokernel.
@@ -499,7 +510,7 @@ _Static_assert(EXO_PEERS_OFFSET + EXO_CONNECTIONS * sizeof(struct exo_peer) <= E
 _Static_assert(EXO_REPOSSESSED_OFFSET + EXO_REPOSSESSED_CAPACITY * sizeof(struct exo_repossession) <= EXO_PAGE_SIZE,
                "start page layout");
 // Three words more are pushed where protection keys are on.
-_Static_assert(EXO_CONNECTIONS * EXO_TRANSFER_SLOT_SIZE + EXO_TRANSFER_FRAME_SIZE + 24 <= EXO_TRANSFER_FRAME_TOP, "slots end before the frame");
+_Static_assert(EXO_TRANSFER_ALONE_OFFSET + EXO_TRANSFER_SLOT_SIZE + EXO_TRANSFER_FRAME_SIZE + 24 <= EXO_TRANSFER_FRAME_TOP, "slots end before the frame");
 _Static_assert(EXO_TRANSFER_FRAME_TOP % 16 == 0, "the processor aligns a stack before it pushes");
 _Static_assert(EXO_TRANSFER_KIND_MASK < 8 && EXO_TRANSFER_NUMBER_SHIFT == 5, "bits 3 and 4 of CR3 have a meaning");
 _Static_assert(EXO_CONNECTIONS << EXO_TRANSFER_NUMBER_SHIFT <= EXO_PAGE_SIZE, "bits below the root table's address");

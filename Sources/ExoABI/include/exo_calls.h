@@ -29,7 +29,7 @@
   X(16, capability_inspect, "capability", "kind; values: rights, first and count", "EBADF ESTALE")              \
   X(17, capability_next, "capability, or 0 for the first", "the next of one's own by index; 0 after the last",   \
     "")                                                                                                         \
-  X(18, environment_create, "quotas: frames, capabilities, bindings, environments; processor + 1, or 0 for any",                              \
+  X(18, environment_create, "quotas: frames, capabilities, bindings, environments; processor + 1 (0 any; EXO_PROCESSOR_OWN)",                              \
     "capability; values: its number", "EDQUOT ENOMEM EINVAL")                                                          \
   X(19, environment_map, "environment, capability, address, first page | pages << 32, rights", "0",              \
     "EBADF EPERM ESTALE EINVAL EEXIST ENOENT ENOMEM ERANGE EDQUOT EBUSY")                                              \
@@ -79,7 +79,9 @@
   X(49, packet_send, "number of a ring", "packets taken; values: refused, dropped", "ENOENT") \
   X(50, handler_bind, "capability to a claim, address of a program, its length in bytes or 0 to unbind; capability to frames that it writes or 0, first page within it | pages << 32",          \
     "0; values: EXO_HANDLER_* of why it is none and which instruction, if refused with EINVAL", "EFAULT EINVAL EBADF EPERM ESTALE ENOENT ERANGE")  \
-  X(51, key_set, "address, pages, protection key from 0 to 15", "0", "EINVAL ENOENT EOPNOTSUPP")
+  X(51, key_set, "address, pages, protection key from 0 to 15", "0", "EINVAL ENOENT EOPNOTSUPP")                \
+  X(52, environment_ready, "environment that this one made and nobody started, entry, stack", "number of a connection",  \
+    "EBADF EPERM ESTALE ENOENT EINVAL EFAULT EBUSY EDQUOT ENOSPC ENOMEM ERANGE")
 
 #ifndef __ASSEMBLER__
 #define EXO_CALL_ENUM(number, name, arguments, result, errors) EXO_CALL_##name = number,

@@ -48,16 +48,9 @@
       _ image: ImageLibrary.Image, from library: Library, _ options: Options = Options()
     ) throws(ProcessError) -> Process {
       do throws(ExocallError) {
-        let environment = try Environment.create(options.quota, on: options.processor)
-        var builder = ProcessBuilder(environment: environment)
+        let builder = try ProcessBuilder(image, from: library, options)
         do throws(ExocallError) {
-          for segment in image.segments { try builder.add(segment, from: library) }
-          try builder.addFresh(
-            at: Startup.page.pointee.stack_top - options.stackPages << 12, pages: options.stackPages)
-          for part in options.memory {
-            try environment.map(part.frames, at: part.address, pages: part.pages, part.rights)
-          }
-          return Process(of: builder, watch: try environment.watch())
+          return Process(of: builder, watch: try builder.environment.watch())
         } catch {
           builder.discard()
           throw error
@@ -69,16 +62,12 @@
     public mutating func start(_ image: ImageLibrary.Image, _ record: ProcessRecord) throws(ProcessError) {
       guard let bytes = record.encoded() else { throw .badArguments }
       do throws(ExocallError) {
-        try bytes.withUnsafeBufferPointer { (bytes) throws(ExocallError) in
-          try parts.addCopy(
-            at: ProcessRecord.address, pages: UInt64(bytes.count + 4095) >> 12, rights: .read,
-            UnsafeRawPointer(bytes.baseAddress.unsafelyUnwrapped), bytes.count)
-        }
+        _ = try parts.add(record: bytes)
         try environment.start(at: image.entry, stack: Startup.page.pointee.stack_top)
       } catch { throw .exocall(error) }
     }
 
-    /// Gives up the memory of processes that have ended, which is kept for the next: at most 512 KiB.
+    /// Gives up what is kept of processes that have ended for the next: at most 512 KiB of memory, and the `run` ones that rest.
     public static func trim() { ProcessMemory.trim() }
 
     /// How it ended; nil while it has not.
@@ -141,8 +130,39 @@
     /// Frames that are given up with the process, and memory that is kept for the next.
     package var frames: [Capability] = []
     package var blocks: [ProcessMemory.Block] = []
+    /// What blocks of the image begin with.
+    private var contents: [(block: Int, source: UnsafeRawPointer, count: Int)] = []
 
     package init(environment: Environment) { self.environment = environment }
+
+    /// Everything but the record.
+    init(
+      _ image: ImageLibrary.Image, from library: Library, _ options: Process.Options
+    ) throws(ExocallError) {
+      environment = try Environment.create(options.quota, on: options.processor)
+      do throws(ExocallError) {
+        for segment in image.segments { try add(segment, from: library) }
+        try addFresh(
+          at: Startup.page.pointee.stack_top - options.stackPages << 12, pages: options.stackPages)
+        for part in options.memory {
+          try environment.map(part.frames, at: part.address, pages: part.pages, part.rights)
+        }
+      } catch {
+        discard()
+        throw error
+      }
+    }
+
+    /// The record, in blocks of its own. Returns how many.
+    mutating func add(record bytes: [UInt8]) throws(ExocallError) -> Int {
+      let before = blocks.count
+      try bytes.withUnsafeBufferPointer { (bytes) throws(ExocallError) in
+        try addCopy(
+          at: ProcessRecord.address, pages: UInt64(bytes.count + 4095) >> 12, rights: .read,
+          UnsafeRawPointer(bytes.baseAddress.unsafelyUnwrapped), bytes.count)
+      }
+      return blocks.count - before
+    }
 
     mutating func add(_ segment: ImageLibrary.Segment, from library: Library) throws(ExocallError) {
       if !segment.rights.contains(.write) {
@@ -151,9 +171,26 @@
       }
       let source = UnsafeRawPointer(bitPattern: UInt(library.images.base + segment.first << 12))
         .unsafelyUnwrapped
+      let first = blocks.count
       try addCopy(
         at: segment.address, pages: segment.given, rights: [.read, .write], source, Int(segment.given) << 12)
+      var done = 0
+      for block in first..<blocks.count {
+        contents.append((block, source + done, Int(blocks[block].pages) << 12))
+        done += Int(blocks[block].pages) << 12
+      }
       try addFresh(at: segment.address + segment.given << 12, pages: segment.pages - segment.given)
+    }
+
+    /// Pages for the beginnings of the heap's first chunks, so that a process with little on its heap asks for none.
+    mutating func addHeap(chunks: Int, pagesOfEach: UInt64) throws(ExocallError) {
+      let grant = try Exocall.frameAllocate(count: UInt64(chunks) * pagesOfEach)
+      frames.append(grant.owner)
+      for chunk in 0..<Int(grant.count / pagesOfEach) {
+        try environment.map(
+          grant.owner, page: UInt64(chunk) * pagesOfEach, at: Heap.chunk(chunk), pages: pagesOfEach,
+          [.read, .write])
+      }
     }
 
     /// Zeroed pages.
@@ -181,6 +218,14 @@
         try environment.map(block.owner, at: address + done << 12, pages: block.pages, rights)
         done += block.pages
       }
+    }
+
+    /// False once frames have been taken back (`Revocation.repossession`).
+    var areBlocksWhole: Bool { blocks.allSatisfy { ProcessMemory.isWhole($0) } }
+
+    /// Gives the image's data its first values again.
+    mutating func refill() {
+      for part in contents { blocks[part.block].fill(from: part.source, count: part.count) }
     }
 
     /// Nothing refuses here but what is gone already.

@@ -78,17 +78,19 @@
     /// Gives up what is kept; whether there was anything.
     @discardableResult
     package static func trim() -> Bool {
+      let rested = RestingProcess.trim()
       let given = Events.masked { () -> [Block] in
         defer { kept = [] }
         return kept
       }
       for block in given { discard(block) }
-      return !given.isEmpty
+      return rested || !given.isEmpty
     }
 
     /// In a forked child, to which nothing of this belongs.
     package static func beginForked() {
       (kept, free, unused) = ([], [], window.lowerBound)
+      RestingProcess.beginForked()
     }
 
     private static var keptPages: UInt64 { kept.reduce(0) { $0 + $1.pages } }
@@ -99,7 +101,7 @@
       }
     }
 
-    private static func isWhole(_ block: Block) -> Bool {
+    static func isWhole(_ block: Block) -> Bool {
       var page: UInt64 = 0
       while page < block.pages {
         guard PageTables.frame(of: block.address + page << 12) != nil else { return false }

@@ -49,50 +49,57 @@ public struct ProcessRecord {
 
   /// The bytes, for the address where they will lie; nil if they are too many or a string has a NUL in it.
   public func encoded(at base: UInt64 = address) -> [UInt8]? {
-    var words = [UInt64](repeating: 0, count: Word.count)
-    var text: [UInt8] = []
     let paths = [Self.path(input), Self.path(output), errors.flatMap { Self.path($0) }]
     let strings = arguments + variables + capabilities.map { $0.name } + paths.map { $0 ?? "" }
-    let tables = strings.count + capabilities.count
-    let textStart = UInt64((Word.count + tables) * 8)
-    var addresses: [UInt64] = []
-    for string in strings {
-      addresses.append(base + textStart + UInt64(text.count))
-      for byte in string.utf8 {
-        if byte == 0 { return nil }
-        text.append(byte)
+    let textStart = (Word.count + strings.count + capabilities.count) * 8
+    let size = strings.reduce(textStart) { $0 + $1.utf8.count + 1 }
+    guard size <= Self.mostPages << 12 else { return nil }
+    var isSound = true
+    let bytes = [UInt8](unsafeUninitializedCapacity: size) { (bytes, count) in
+      bytes.initialize(repeating: 0)
+      count = size
+      let words = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(bytes)[..<textStart])
+      func put(_ value: UInt64, _ word: Int) {
+        words.storeBytes(of: value, toByteOffset: word * 8, as: UInt64.self)
       }
-      text.append(0)
-    }
-    let tableStart = base + UInt64(Word.count * 8)
-    words[Word.magic] = Self.magic
-    words[Word.arguments] = UInt64(arguments.count)
-    words[Word.argumentTable] = tableStart
-    words[Word.variables] = UInt64(variables.count)
-    words[Word.variableTable] = tableStart + UInt64(arguments.count * 8)
-    words[Word.files] = files.address
-    words[Word.filesSize] = files.size
-    words[Word.signals] = takesSignals ? 1 : 0
-    words[Word.capabilities] = UInt64(capabilities.count)
-    words[Word.capabilityTable] = tableStart + UInt64((arguments.count + variables.count) * 8)
-    let path = strings.count - Self.pathCount
-    Self.put(input, &words, Word.input, addresses[path])
-    Self.put(output, &words, Word.output, addresses[path + 1])
-    if let errors {
-      Self.put(errors, &words, Word.errors, addresses[path + 2])
-    } else {
-      words[Word.errors] = 3
-    }
-    words += addresses
-    for capability in capabilities { words.append(capability.handle) }
-    var bytes: [UInt8] = []
-    for word in words {
-      for shift in [0, 8, 16, 24, 32, 40, 48, 56] as [UInt64] {
-        bytes.append(UInt8(truncatingIfNeeded: word >> shift))
+      // The strings, and where each begins.
+      var at = textStart
+      for (index, string) in strings.enumerated() {
+        put(base + UInt64(at), Word.count + index)
+        for byte in string.utf8 {
+          if byte == 0 { isSound = false }
+          bytes[at] = byte
+          at += 1
+        }
+        at += 1
+      }
+      for (index, capability) in capabilities.enumerated() {
+        put(capability.handle, Word.count + strings.count + index)
+      }
+      let table = base + UInt64(Word.count * 8)
+      put(Self.magic, Word.magic)
+      put(UInt64(arguments.count), Word.arguments)
+      put(table, Word.argumentTable)
+      put(UInt64(variables.count), Word.variables)
+      put(table + UInt64(arguments.count * 8), Word.variableTable)
+      put(files.address, Word.files)
+      put(files.size, Word.filesSize)
+      put(takesSignals ? 1 : 0, Word.signals)
+      put(UInt64(capabilities.count), Word.capabilities)
+      put(table + UInt64((arguments.count + variables.count) * 8), Word.capabilityTable)
+      for (index, (stream, word)) in [(input, Word.input), (output, Word.output), (errors, Word.errors)]
+        .enumerated()
+      {
+        guard let stream else {
+          put(3, word)
+          continue
+        }
+        let path = words.load(
+          fromByteOffset: (Word.count + strings.count - Self.pathCount + index) * 8, as: UInt64.self)
+        for (offset, value) in Self.words(of: stream, path).enumerated() { put(value, word + offset) }
       }
     }
-    bytes += text
-    return bytes.count <= Self.mostPages << 12 ? bytes : nil
+    return isSound ? bytes : nil
   }
 
   /// Each stream may have one: they are the last of the strings.
@@ -100,12 +107,11 @@ public struct ProcessRecord {
   private static func path(_ stream: Stream) -> String? {
     if case .file(let path, _) = stream { path } else { nil }
   }
-  private static func put(_ stream: Stream, _ words: inout [UInt64], _ at: Int, _ path: UInt64) {
+  private static func words(of stream: Stream, _ path: UInt64) -> [UInt64] {
     switch stream {
-    case .console: break
-    case .pipe(let address, let capacity, let peer):
-      (words[at], words[at + 1], words[at + 2], words[at + 3]) = (1, address, capacity, peer)
-    case .file(_, let appends): (words[at], words[at + 1], words[at + 2]) = (2, path, appends ? 1 : 0)
+    case .console: []
+    case .pipe(let address, let capacity, let peer): [1, address, capacity, peer]
+    case .file(_, let appends): [2, path, appends ? 1 : 0]
     }
   }
 

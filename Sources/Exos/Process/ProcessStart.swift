@@ -25,6 +25,8 @@
       recordAddress = ProcessRecord.address
       (Arguments.given, Variables.given) = (record.arguments, record.variables)
       ExceptionStacks.belongsToImage = false
+      // A forked child goes on with the heap that it was copied with.
+      if Heap.statistics.pages == 0 { Heap.hasGivenPages = PageTables.frame(of: Heap.chunk(0)) != nil }
       if record.takesSignals { Signals.begin() }
       if record.input != .console {
         Console.input = { bytes in read(into: bytes) }

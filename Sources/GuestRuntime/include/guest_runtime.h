@@ -102,6 +102,11 @@ struct exo_message {
 _Static_assert(sizeof(struct exo_message) == 64, "transfer.S");
 int64_t exo_transfer_call(uint32_t connection, struct exo_message *_Nonnull message);
 int64_t exo_transfer_call_trusting(uint32_t connection, struct exo_message *_Nonnull message);
+// Where a transfer of its maker's began this environment, goes back there; returns if none did. To forget that is for copies.
+void exo_return_to_maker(uint32_t status);
+void exo_forget_maker(void);
+void exo_child_start(void);
+static inline uint64_t exo_child_entry(void) { return (uint64_t)exo_child_start; }
 void exo_transfer_entry(void);
 // 1 while peers may come in. Whoever takes it (exo_exchange32) has this environment to himself.
 extern uint32_t exo_transfer_open, exo_transfer_wide;

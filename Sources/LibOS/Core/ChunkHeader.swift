@@ -1,5 +1,8 @@
 /// Pages that one capability pays for.
 struct HeapExtent: Equatable {
+  /// Of an extent that was mapped before, and is not the heap's to give back.
+  static var given: UInt64 { 0 }
+
   var capability: UInt64
   var pages: UInt64
 }

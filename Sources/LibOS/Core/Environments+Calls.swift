@@ -17,7 +17,7 @@
     /// capability goes.
     /// - Parameters:
     ///   - quota: the most it may have, taken from what this one has left.
-    ///   - processor: which of the machine's; nil for any.
+    ///   - processor: which of the machine's, or `ownProcessor`; nil for any.
     /// - Throws: `quotaExceeded` if this environment has not that much left to give, `outOfMemory`; `invalid` if there is no
     ///   such processor.
     public static func create(
@@ -31,6 +31,9 @@
         capability: Capability(handle: UInt64(bitPattern: answer.result)),
         number: UInt32(truncatingIfNeeded: answer.values.0))
     }
+
+    /// The processor that this environment is on.
+    public static var ownProcessor: UInt64 { UInt64(EXO_PROCESSOR_OWN) - 1 }
 
     /// Maps frames there, from page number `page` of the capability on, and grants the environment a capability to
     /// them with the same rights, which can be revoked. Page tables count against its quota.

@@ -49,12 +49,25 @@
     /// Starts it.
     /// - Throws: see `Environment.start`.
     public func start() throws(ExocallError) {
-      let entry: @convention(c) (UnsafePointer<exo_start>, UnsafeRawPointer) -> Void = beginChild
-      let record = Startup.page.pointee.stack_top - UInt64(ChildRecord.reserved)
-      // As after a call: the word under the stack pointer is the return address, here 0.
-      try environment.start(
-        at: UInt64(unsafeBitCast(entry, to: UInt.self)), stack: record - 8, argument: record)
+      try environment.start(at: Self.entry, stack: Self.stack, argument: Self.record)
     }
+
+    /// Makes one that was not started, and is on this environment's processor, ready to be entered with `visit`.
+    /// - Throws: see `Environment.ready`.
+    public func ready() throws(ExocallError) -> Connection {
+      try environment.ready(at: Self.entry, stack: Self.stack)
+    }
+
+    /// Runs it on this environment's virtual processor and time, for as long as it waits for nothing.
+    /// - Parameter connection: from `ready`.
+    public func visit(_ connection: Connection) -> Visit {
+      environment.visit(connection, argument: Self.record)
+    }
+
+    private static var entry: UInt64 { exo_child_entry() }
+    private static var record: UInt64 { Startup.page.pointee.stack_top - UInt64(ChildRecord.reserved) }
+    // As after a call: the word under the stack pointer is the return address, here 0.
+    private static var stack: UInt64 { record - 8 }
 
     /// Waits for its end and gives back what this environment had lent it.
     /// - Throws: see `EnvironmentWatch.wait`.
@@ -183,7 +196,8 @@
   }
 
   /// Where a child begins.
-  private func beginChild(_ start: UnsafePointer<exo_start>, _ record: UnsafeRawPointer) {
+  @c(exo_child_begin)
+  func beginChild(_ start: UnsafePointer<exo_start>, _ record: UnsafeRawPointer) {
     ExceptionStacks.belongsToImage = false
     beginGuest(start)
     let record = record.load(as: ChildRecord.self)

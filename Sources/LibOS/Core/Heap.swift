@@ -9,6 +9,14 @@
     /// Addresses the heap may use; the image lies below.
     static let region: Range<UInt> = 0x10_0000_0000..<0x4000_0000_0000
 
+    /// Whether whoever made this environment has mapped some pages of the heap's addresses for it.
+    nonisolated(unsafe) package static var hasGivenPages = false
+
+    /// Where the first chunks will lie, for whoever gives them pages.
+    package static func chunk(_ number: Int) -> UInt64 {
+      UInt64(region.lowerBound) + UInt64(number * ChunkHeader.reach)
+    }
+
     /// Memory of so many bytes on a multiple of `alignment`, a power of two; nil where the machine has no more
     /// frames or this environment's limit is reached. Swift's own allocations end the program there.
     public static func allocate(bytes: Int, alignment: Int = 16) -> UnsafeMutableRawPointer? {
@@ -29,6 +37,16 @@
   struct FrameSource: HeapSource {
     mutating func map(_ address: UInt, pages: Int) -> HeapExtent? {
       var count = UInt64(pages)
+      if Heap.hasGivenPages {
+        // Up to where one begins that is given, or the first that is not.
+        let isGiven = PageTables.frame(of: UInt64(address)) != nil
+        var alike: UInt64 = 1
+        while alike < count, (PageTables.frame(of: UInt64(address) + alike << 12) != nil) == isGiven {
+          alike += 1
+        }
+        if isGiven { return HeapExtent(capability: HeapExtent.given, pages: alike) }
+        count = alike
+      }
       while count > 0 {
         if let grant = try? Exocall.frameAllocate(count: count) {
           do throws(ExocallError) {
@@ -47,6 +65,8 @@
     }
 
     mutating func unmap(_ address: UInt, _ extent: HeapExtent) {
+      // It stays where it is, for whatever comes there next.
+      if extent.capability == HeapExtent.given { return }
       // Neither is refused for what this heap mapped itself; if it were, the frames stay held, no worse.
       try? Exocall.unmap(UInt64(address), pages: extent.pages)
       if let sharing = PageSharing.current,

@@ -36,6 +36,6 @@
     machineRing.attach(
       submissions: UInt(start.pointee.submission_ring), completions: UInt(start.pointee.completion_ring),
       status: UInt(start.pointee.status), answers: exo_ring_answers(),
-      patience: ClockScale(machine.pointee).ticks(in: ringPatience))
+      patience: ClockScale(machine.pointee).ticks(in: ringPatience), served: start.pointee.ring_served)
   }
 #endif

@@ -50,16 +50,20 @@ public struct RingClient<Bell: RingDoorbell>: ~Copyable {
   @inline(__always)
   public init(bell: Bell) { self.bell = bell }
 
-  /// Takes up rings that nobody has used yet.
+  /// Takes up rings in which nothing is under way.
   /// - Parameters:
   ///   - submissions: address of the submission ring.
   ///   - completions: address of the completion ring.
   ///   - status: address of the word that tells how the ring is served.
   ///   - answers: memory for 64 answers, the ring's own from now on.
   ///   - patience: ticks to watch for a completion before sleeping.
+  ///   - served: how many requests were made before, by whoever had the rings then.
   public mutating func attach(
-    submissions: UInt, completions: UInt, status: UInt, answers: UnsafeMutableRawPointer, patience: UInt64
+    submissions: UInt, completions: UInt, status: UInt, answers: UnsafeMutableRawPointer, patience: UInt64,
+    served: UInt64 = 0
   ) {
+    count = served
+    consumed = UInt32(truncatingIfNeeded: served)
     self.submissions = submissions
     self.completions = completions
     self.status = status

@@ -15,6 +15,7 @@
     /// Nothing but the image's data and the stack is written to.
     package static func beginForked(_ start: UnsafePointer<exo_start>) {
       address = UInt(bitPattern: start)
+      exo_forget_maker()
       machineRing = RingClient(bell: MachineDoorbell())
       attachRing(start)
       Events.forget()
@@ -49,6 +50,8 @@
   public func exit(_ status: Int32) -> Never {
     Console.flush()
     exo_process_end()
-    Exocall.exit(status == 0 && Console.lost != nil ? 1 : status)
+    let status = status == 0 && Console.lost != nil ? 1 : status
+    exo_return_to_maker(UInt32(bitPattern: status))
+    Exocall.exit(status)
   }
 #endif

@@ -144,7 +144,10 @@ private let descriptions = [
     "LibOS call to an environment on the other processor: a line each way; who waits long sleeps",
   "pipe_across": "as pipe_latency",
   "shm_across": "half a call as in urpc: a line stored, and seen by who watches and then sleeps",
-  "spawn_wait": "LibOS process from an image in memory, with arguments, to the answer that it has ended",
+  "spawn_wait":
+    "LibOS process from an image in memory, with arguments, run on its maker's time in an environment in which another has ended",
+  "spawn_apart":
+    "LibOS process from an image in memory, with arguments, in an environment and on a virtual processor of its own, to the answer that it has ended",
   "shm_latency": "a line of a connection, one way",
   "slice_error":
     "two environments that compute own 36 and 12 of the 48 slots; over three rounds of the vector",

@@ -5,7 +5,7 @@ import LibOS
 
 /// Attacks on control transfer. Clients and servers are children of the LibOS's kind, with data of their own.
 extension Attack {
-  static var transfer: [Attack] { [gates, strayReturns, oddLeaves, cycles, races, deadGates] }
+  static var transfer: [Attack] { [gates, strayReturns, oddLeaves, cycles, races, deadGates, visits] }
 
   /// Entries where none can be, gates without one, connections that are none, any number in RAX.
   static var gates: Attack {

@@ -1,0 +1,119 @@
+import ExoABI
+import GuestRuntime
+import LibOS
+
+/// Children that run on their maker's virtual processor and time until they wait for something.
+func visits() throws(ExocallError) {
+  let quota = EnvironmentQuota(frames: 64, bindings: 8)
+  func make(_ argument: UInt64 = 0, _ body: LibOS.Child.Body) throws(ExocallError) -> LibOS.Child {
+    try LibOS.Child.make(quota, on: Environment.ownProcessor, argument: argument, body)
+  }
+
+  var child = try make(30) { argument in Int32(argument) + 1 }
+  var connection = try child.ready()
+  Promises.check(
+    child.visit(connection) == .returned(status: 31), "a child that is entered goes back with its status")
+  Promises.check((try child.environment.inspect()).state == .created, "and was never started")
+  child.release()
+  Promises.check(connection.peer == .closed, "its end closes what it was entered by")
+  try connection.close()
+
+  child = try make { _ in
+    Events.setTimer(at: Clock.now + 2_000_000)
+    while !Events.hasPending { Wakeup.sleep() }
+    return 5
+  }
+  connection = try child.ready()
+  Promises.check(child.visit(connection) == .goesOn, "one that waits goes on by itself")
+  Promises.check(connection.peer == .closed, "and cannot be entered any more")
+  Promises.refused(.busy, "nor made ready") { () throws(ExocallError) in _ = try child.ready() }
+  Promises.check(try child.wait() == .exited(status: 5), "it is waited for")
+  try connection.close()
+
+  child = try make { _ in exo_trap() }
+  connection = try child.ready()
+  Promises.check(child.visit(connection) == .lost, "one that faults within is lost")
+  Promises.check(try child.wait() == .faulted(vector: 6, address: 0), "and has ended by that")
+  try connection.close()
+
+  // What it goes back with while its maker does not wait for it is nobody's.
+  child = try make { _ in
+    exo_return_to_maker(1)
+    return 2
+  }
+  connection = try child.ready()
+  Promises.check(child.visit(connection) == .returned(status: 1), "one goes back from the middle")
+  Promises.check(child.visit(connection) == .lost, "and is entered there, but not to go back twice")
+  Promises.check(try child.wait() == .exited(status: 2), "it exits")
+  try connection.close()
+
+  try nested()
+  try refusedVisits()
+}
+
+/// A child enters a child of its own, which waits: then each goes on by itself.
+private func nested() throws(ExocallError) {
+  let quota = EnvironmentQuota(frames: 256, capabilities: 128, bindings: 16, environments: 1)
+  for waits: UInt64 in 0..<2 {
+    var child = try LibOS.Child.make(
+      quota, on: Environment.ownProcessor, mayHaveChildren: true, argument: waits
+    ) { waits in
+      do throws(ExocallError) {
+        var inner = try LibOS.Child.make(
+          EnvironmentQuota(frames: 64, bindings: 8), on: Environment.ownProcessor, argument: waits
+        ) { waits in
+          if waits != 0 {
+            Events.setTimer(at: Clock.now + 2_000_000)
+            while !Events.hasPending { Wakeup.sleep() }
+          }
+          return 6
+        }
+        switch inner.visit(try inner.ready()) {
+        case .returned(let status): return waits == 0 ? Int32(status) + 1 : 20
+        case .goesOn:
+          let end = try inner.wait()
+          return waits == 1 && end == .exited(status: 6) ? 7 : 21
+        case .lost: return 22
+        }
+      } catch { return 100 + error.number }
+    }
+    let connection = try child.ready()
+    let visit = child.visit(connection)
+    let end: EnvironmentEnd? =
+      switch visit {
+      case .returned(let status): .exited(status: status)
+      case .goesOn: try child.wait()
+      case .lost: nil
+      }
+    Promises.check(
+      end == .exited(status: 7), "a child enters one of its own, which \(waits == 0 ? "goes back" : "waits")")
+    child.release()
+    try connection.close()
+  }
+}
+
+private func refusedVisits() throws(ExocallError) {
+  let quota = EnvironmentQuota(frames: 64, bindings: 8)
+  var child = try LibOS.Child.make(quota, on: Environment.ownProcessor) { _ in 0 }
+  let stack = Startup.page.pointee.stack_top
+  Promises.refused(.badAddress, "an entry where nothing can be executed is refused") {
+    () throws(ExocallError) in
+    _ = try child.environment.ready(at: stack - 4096, stack: stack)
+  }
+  let connection = try child.ready()
+  Promises.refused(.busy, "and another than before") { () throws(ExocallError) in
+    _ = try child.environment.ready(at: exo_child_entry() + 1, stack: stack)
+  }
+  Promises.check(try child.ready().number == connection.number, "the same again is the same connection")
+  try child.environment.end(status: 3)
+  Promises.check(try child.wait() == .killed(status: 3), "one that is ready can be ended")
+  Promises.check(child.visit(connection) == .lost, "and is not entered then")
+  try connection.close()
+
+  child = try LibOS.Child.make(EnvironmentQuota(frames: 64), on: Environment.ownProcessor) { _ in 0 }
+  Promises.refused(.quotaExceeded, "an entry is a binding of the child's") { () throws(ExocallError) in
+    _ = try child.ready()
+  }
+  try child.start()
+  Promises.check(try child.wait() == .exited(status: 0), "without one it can be started")
+}
