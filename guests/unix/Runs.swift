@@ -90,8 +90,7 @@ func runPart(_ words: [String]) {
   case "exits": Exocall.exit(41)
   case "sleeps":
     Events.setTimer(at: Clock.now + 3_000_000)
-    let end = Clock.now + 3_000_000
-    while Clock.now < end { Wakeup.sleep() }
+    while !Events.hasPending { Wakeup.sleep() }
     exit(9)
   case "spins":
     let end = Clock.now + 30_000_000
@@ -112,7 +111,7 @@ func runPart(_ words: [String]) {
     exit(1)
   case "returns":
     exo_return_to_maker(3)
-    exit(1)
+    exit(3)
   default: exit(3)
   }
 }

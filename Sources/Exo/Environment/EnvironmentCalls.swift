@@ -33,6 +33,7 @@ extension Environment {
     case .environmentStart(let handle, let entryPoint):
       let child = try target(handle, needing: .control)
       guard child.processor.begin(child, at: entryPoint) else { throw .busy }
+      machine.withKernel { $0.closeReadiness(of: child.id) }
       if trace.wants(.environment) { trace.record(.started, of: child.id) }
     case .environmentReady(let handle, let entryPoint):
       return Answer(Int64(try ready(try target(handle, needing: .control), at: entryPoint, through: handle)))
@@ -92,6 +93,7 @@ extension Environment {
         child.eventsPosted.load(ordering: .sequentiallyConsistent) == 0,
         !child.consolePending.load(ordering: .relaxed)
       else { return .failure(.busy) }
+      processor.noteReady(child)
       do throws(Refusal) {
         let number = try machine.withKernel { (kernel) throws(Refusal) in
           try kernel.ready(child.id, at: point, by: id, through: handle)

@@ -335,7 +335,12 @@ public final class Machine: Sendable {
 
   private func settle(_ aftermath: Kernel.Aftermath) {
     for id in aftermath.newlyConnected {
-      environment(id)?.hasPeers.store(true, ordering: .sequentiallyConsistent)
+      // It may run untimed, alone as it is, and from here on hand its time over without having left guest mode.
+      if let environment = environment(id),
+        !environment.hasPeers.exchange(true, ordering: .sequentiallyConsistent)
+      {
+        environment.latch.evict()
+      }
     }
     for (asker, given, taken) in aftermath.answers {
       switch asker {

@@ -37,6 +37,9 @@ final class Processor: Sendable {
     var expected = 0
   }
 
+  /// Environments that may be entered although they have not run here, by their root tables. Whoever has this lock waits for nothing.
+  private let readied = Mutex<[UInt64: Environment]>([:])
+
   /// Whether its thread may keep a processor of the host while it waits for one.
   let mayWaitAwake: Bool
   /// When the turn of the environment in possession ends for one that has woken, by `ckvm_monotonic`; 0 while there is none.
@@ -208,7 +211,16 @@ final class Processor: Sendable {
   func charge(_ nanoseconds: UInt64, to environment: EnvironmentID) {
     queue.withLock { $0.slices.charge(nanoseconds, to: environment) }
   }
+  /// Before anybody can enter it.
+  func noteReady(_ environment: Environment) {
+    readied.withLock { $0[environment.root.value] = environment }
+  }
+  func readied(at root: UInt64) -> Environment? { readied.withLock { $0[root] } }
+
   func forget(_ environment: EnvironmentID) {
+    readied.withLock { readied in
+      if let root = readied.first(where: { $0.value.id == environment })?.key { readied[root] = nil }
+    }
     queue.withLock {
       $0.slices.remove(environment)
       $0.share.forget(environment)

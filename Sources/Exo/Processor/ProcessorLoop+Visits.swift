@@ -110,7 +110,7 @@ extension ProcessorLoop {
     parked[environment.id] = nil
     environment.machine.withKernel { $0.hold(returnsTo: environment.id, true) }
     let heir = heir(of: environment, in: host)
-    if heir.isUnstarted { start(heir, on: box) } else { adopt(box, by: heir) }
+    if !start(heir, on: box) { adopt(box, by: heir) }
     told[environment.id] = kind.mark
     _ = try newVCPU(for: environment, at: entry(of: environment, kind))
   }
@@ -123,23 +123,26 @@ extension ProcessorLoop {
     return heir
   }
 
-  /// An environment that was only ready to be entered runs for itself, on the vCPU that it is on.
-  private func start(_ environment: Environment, on box: VCPUBox) {
+  /// An environment that was only ready to be entered runs for itself, on the vCPU that it is on. False if it is started, or to end.
+  private func start(_ environment: Environment, on box: VCPUBox) -> Bool {
+    let starts = environment.scheduling.withLock {
+      guard $0.state == .created else { return false }
+      $0.state = .runnable
+      return true
+    }
+    guard starts else { return false }
     environment.machine.withKernel { $0.closeReadiness(of: environment.id) }
     active[environment.id] = box
-    environment.scheduling.withLock { $0.state = .runnable }
     if environment.trace.wants(.environment) { environment.trace.record(.started, of: environment.id) }
     processor.enqueue(environment)
+    return true
   }
 
-  /// Whose address space begins with a root table. One that has never had a vCPU is found by asking.
+  /// Whose address space begins with a root table. Asked while others may hold the kernel's lock and wait for this thread, so it
+  /// must not take it.
   func resident(at root: UInt64) -> Environment? {
     if let known = residents[root] { return known }
-    guard let machine = residents.values.first?.machine else { return nil }
-    let id = machine.withKernel { kernel in
-      kernel.domains.first { $0.value.shell.space.root.address.value == root }?.key
-    }
-    let found = id.flatMap { machine.environment($0) }
+    let found = processor.readied(at: root)
     residents[root] = found
     return found
   }
