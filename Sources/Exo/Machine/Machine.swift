@@ -339,6 +339,8 @@ public final class Machine: Sendable {
       if let environment = environment(id),
         !environment.hasPeers.exchange(true, ordering: .sequentiallyConsistent)
       {
+        // It may be about to enter, and have looked before: the kick waits for it there.
+        environment.latch.kick()
         environment.latch.evict()
       }
     }
