@@ -70,8 +70,7 @@ extension Environment {
   ) throws(Refusal) -> Int {
     guard child.creatorID == id else { throw .notPermitted }
     guard child.processor === processor else { throw .invalid }
-    let isUnstarted = child.scheduling.withLock { $0.state == .created }
-    guard isUnstarted, !child.endRequested.load(ordering: .sequentiallyConsistent) else { throw .busy }
+    guard child.isUnstarted, !child.endRequested.load(ordering: .sequentiallyConsistent) else { throw .busy }
     // Of two rings the second is not waited for but a moment: whoever has it may wait for the first.
     for _ in 0..<Self.ringTries {
       guard let result = tryReady(child, at: point, through: handle) else {

@@ -217,10 +217,9 @@ final class Processor: Sendable {
   }
   func readied(at root: UInt64) -> Environment? { readied.withLock { $0[root] } }
 
-  func forget(_ environment: EnvironmentID) {
-    readied.withLock { readied in
-      if let root = readied.first(where: { $0.value.id == environment })?.key { readied[root] = nil }
-    }
+  func forget(_ environment: Environment) {
+    readied.withLock { $0[environment.root.value] = nil }
+    let environment = environment.id
     queue.withLock {
       $0.slices.remove(environment)
       $0.share.forget(environment)

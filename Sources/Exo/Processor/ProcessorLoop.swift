@@ -373,7 +373,7 @@ final class ProcessorLoop {
   private func finish(_ environment: Environment) {
     environment.latch.setKicker(nil)
     bringHomeAll(from: environment)
-    processor.forget(environment.id)
+    processor.forget(environment)
     environment.machine.retire(environment)
     environment.finish()
     recycle()

@@ -52,11 +52,16 @@ extension Kernel {
     }
   }
 
+  /// Their numbers there, open or not.
+  func localConnections(of domain: Domain) -> [Int] {
+    domain.connections.compactMap { connections[$0.value]?.isLocal ?? false ? $0.key : nil }
+  }
+
   /// Has an environment leave by the shortest way that its connections allow.
   mutating func chooseStub(of id: EnvironmentID) {
     guard let domain = domains[id], domain.entry != nil, keys != .on else { return }
-    let local = domain.connections.filter { connections[$0.value]?.isLocal ?? false }
-    let stub = local.count == 1 ? TransferPage.Stub.alone(local.first!.key) : .selecting
+    let local = localConnections(of: domain)
+    let stub = local.count == 1 ? TransferPage.Stub.alone(local[0]) : .selecting
     guard stub != domain.transferStub else { return }
     domains[id]?.transferStub = stub
     domain.latch.hold {

@@ -27,8 +27,9 @@ extension Kernel {
     }
     switch domain.transferStub {
     case .alone(let number):
-      let local = domain.connections.filter { connections[$0.value]?.isLocal ?? false }
-      if local.map(\.key) != [number] || keys == .on { wrong.append("\(id) leaves as if by \(number) alone") }
+      if localConnections(of: domain) != [number] || keys == .on {
+        wrong.append("\(id) leaves as if by \(number) alone")
+      }
       if page.loadAlone(in: memory) != page.badge(number, in: memory) {
         wrong.append("\(id): its only connection leads elsewhere")
       }

@@ -10,8 +10,9 @@
     private let quota: EnvironmentQuota
     private let stackPages: UInt64
     private var parts: ProcessBuilder
-    private let connection: Connection
-    private var record: Int
+    /// What it is entered by; nil if it can only be started.
+    private let connection: Connection?
+    private let record: Int
 
     /// How many are kept, of any images: those that were run last.
     private static var most: Int { 4 }
@@ -21,7 +22,7 @@
     private static var heapChunks: Int { 12 }
 
     /// A new one.
-    /// - Throws: as `Process.prepare`, and what `Environment.ready` refuses, with nothing left of it.
+    /// - Throws: as `Process.prepare`, with nothing left of it.
     init(
       _ image: ImageLibrary.Image, from library: Library, _ options: Process.Options, _ bytes: [UInt8]
     ) throws(ExocallError) {
@@ -30,10 +31,13 @@
       options.processor = Environment.ownProcessor
       var parts = try ProcessBuilder(image, from: library, options)
       do throws(ExocallError) {
-        try parts.addHeap(chunks: Self.heapChunks, pagesOfEach: 2)
+        // What it is not given it asks for.
+        try? parts.addHeap(chunks: Self.heapChunks, pagesOfEach: 2)
         record = parts.blocks.count
-        guard try parts.add(record: bytes) == 1 else { throw .noSpace }
-        connection = try parts.environment.ready(at: image.entry, stack: Startup.page.pointee.stack_top)
+        let isWhole = try parts.add(record: bytes) == 1
+        connection =
+          isWhole
+          ? try? parts.environment.ready(at: image.entry, stack: Startup.page.pointee.stack_top) : nil
       } catch {
         parts.discard()
         throw error
@@ -74,15 +78,19 @@
     /// Runs it to its end, and keeps it if it can rest.
     consuming func run() throws(ExocallError) -> EnvironmentEnd {
       let environment = parts.environment
-      switch environment.visit(connection) {
-      case .returned(let status):
-        rest()
-        return .exited(status: status)
-      case .goesOn: break
-      // It has ended in a way of its own, unless this is its end.
-      case .lost: try? environment.end(status: 255)
-      }
       do throws(ExocallError) {
+        if let connection {
+          switch environment.visit(connection) {
+          case .returned(let status):
+            rest()
+            return .exited(status: status)
+          case .goesOn: break
+          // It has ended in a way of its own, unless this is its end.
+          case .lost: try? environment.end(status: 255)
+          }
+        } else {
+          try environment.start(at: image.entry, stack: Startup.page.pointee.stack_top)
+        }
         let end = try environment.watch().wait()
         discard()
         return end
@@ -103,7 +111,7 @@
 
     private func discard() {
       parts.discard(keepingBlocks: true)
-      try? connection.close()
+      try? connection?.close()
     }
 
     /// Gives up those that rest; whether there were any.
@@ -131,11 +139,10 @@
     ) throws(ProcessError) -> EnvironmentEnd {
       if options.memory.isEmpty, options.processor == nil {
         guard let bytes = record.encoded() else { throw .badArguments }
-        if let process = RestingProcess.taken(for: image, options, bytes)
-          ?? (try? RestingProcess(image, from: library, options, bytes))
-        {
-          do throws(ExocallError) { return try process.run() } catch { throw .exocall(error) }
-        }
+        do throws(ExocallError) {
+          if let process = RestingProcess.taken(for: image, options, bytes) { return try process.run() }
+          return try RestingProcess(image, from: library, options, bytes).run()
+        } catch { throw .exocall(error) }
       }
       var process = try prepare(image, from: library, options)
       do throws(ProcessError) { try process.start(image, record) } catch {

@@ -70,15 +70,23 @@
     /// - Throws: as `call(_:deadline:)`, but for `timedOut`.
     @inline(__always)
     public func hand(_ message: inout Message) throws(ExocallError) -> Bool {
-      let control = UnsafeMutablePointer<exo_control>(bitPattern: UInt(Startup.page.pointee.control))
-        .unsafelyUnwrapped
-      control.pointee.hands_over = 1
-      defer { control.pointee.hands_over = 0 }
-      do throws(ExocallError) { try call(&message) } catch {
+      do throws(ExocallError) {
+        try Self.handingOver { () throws(ExocallError) in try call(&message) }
+      } catch {
         guard error == .timedOut else { throw error }
         return false
       }
       return true
+    }
+
+    /// Calls within it give no more than the rest of the slice: then they have timed out.
+    @inline(__always)
+    static func handingOver(_ body: () throws(ExocallError) -> Void) throws(ExocallError) {
+      let control = UnsafeMutablePointer<exo_control>(bitPattern: UInt(Startup.page.pointee.control))
+        .unsafelyUnwrapped
+      control.pointee.hands_over = 1
+      defer { control.pointee.hands_over = 0 }
+      try body()
     }
 
     /// A call to an environment that this one trusts with its registers: nothing is cleared that it might read, nothing is

@@ -33,11 +33,9 @@
       var message = Message()
       message.words.0 = UInt64(exo_kit_start)
       message.words.1 = argument
-      let control = UnsafeMutablePointer<exo_control>(bitPattern: UInt(Startup.page.pointee.control))
-        .unsafelyUnwrapped
-      control.pointee.hands_over = 1
-      defer { control.pointee.hands_over = 0 }
-      do throws(ExocallError) { try connection.callOnce(&message) } catch {
+      do throws(ExocallError) {
+        try Connection.handingOver { () throws(ExocallError) in try connection.callOnce(&message) }
+      } catch {
         return error == .timedOut ? .goesOn : .lost
       }
       return .returned(status: UInt8(truncatingIfNeeded: message.words.0))

@@ -8,8 +8,8 @@ extern const uint8_t exo_nucleus_start[], exo_nucleus_finish[];
 
 /// Instructions each path executes in ring 0, counted by the assembler as it emits them.
 extern const uint32_t exo_nucleus_count_default, exo_nucleus_count_pf_address, exo_nucleus_count_upcall,
-    exo_nucleus_count_protect, exo_nucleus_count_null, exo_nucleus_count_transfer, exo_nucleus_count_transfer_keys, exo_nucleus_count_transfer_alone,
-    exo_nucleus_count_total;
+    exo_nucleus_count_protect, exo_nucleus_count_null, exo_nucleus_count_transfer, exo_nucleus_count_transfer_keys,
+    exo_nucleus_count_transfer_alone, exo_nucleus_count_total;
 
 static inline const uint8_t *_Nonnull exo_nucleus_bytes(void) { return exo_nucleus_start; }
 static inline uint64_t exo_nucleus_size(void) {
